@@ -12,6 +12,7 @@
 // - Message `beat`: the stream is alive. `reload`: the token is of no use any more; the page fetches itself.
 //   `end`: the session or the permission has ended; its data is the address to go to.
 // - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
+// - Forms with `data-mirror` are the same thing in several forms: when one is edited, the server writes the others.
 // - Forms with method post are sent by fetch, except with `data-plain` (downloads). The answer is a page.
 //
 // Nothing here sets a style attribute or writes a script, which the content security policy forbids.
@@ -36,6 +37,8 @@ const SILENCE_MS = 40_000;
 const TOAST_MS = 6_000;
 /** How long a celebration stays if nobody touches it. */
 const CELEBRATION_MS = 9_000;
+/** How long nobody types before the other form of the same thing is written anew. */
+const MIRROR_MS = 400;
 /** How many pieces of confetti fall. */
 const CONFETTI = 90;
 
@@ -308,6 +311,43 @@ async function send(event) {
   }
 }
 
+/** How many changes of mirrored forms there were, and what waits until somebody pauses to type. */
+const mirrored = { changes: 0, timer: /** @type {number | undefined} */ (undefined) };
+
+/**
+ * Writes the other forms with `data-mirror` anew, as the server makes them of this one: the same thing in another form.
+ * @param {HTMLFormElement} form
+ */
+async function mirror(form) {
+  const change = (mirrored.changes += 1);
+  const body = new URLSearchParams(fieldsOf(form));
+  body.set("do", "edit");
+  try {
+    const response = await fetch(form.action, { method: "POST", body, headers: { accept: "text/html" } });
+    const next = await page(response);
+    // What was typed meanwhile is on its way, too.
+    if (change !== mirrored.changes) return;
+    for (const other of document.querySelectorAll("form[data-mirror]")) {
+      const wanted = other === form ? null : next.getElementById(other.id);
+      if (!wanted) continue;
+      const top = other.querySelector("textarea")?.scrollTop ?? 0;
+      other.replaceWith(wanted);
+      wanted.querySelector("textarea")?.scrollTo({ top });
+    }
+  } catch {
+    // The buttons of the form say so, should it not go by itself.
+  }
+}
+
+/** @param {Event} event */
+function edited(event) {
+  const form = event.target instanceof Element ? event.target.closest("form[data-mirror]") : null;
+  if (!(form instanceof HTMLFormElement)) return;
+  clearTimeout(mirrored.timer);
+  mirrored.changes += 1;
+  mirrored.timer = setTimeout(() => void mirror(form), MIRROR_MS);
+}
+
 // ---- small things -------------------------------------------------------------------------------
 
 /**
@@ -525,6 +565,7 @@ document.addEventListener("submit", (event) => void send(event));
 document.addEventListener("click", clicked);
 document.addEventListener("keydown", pressed);
 document.addEventListener("input", typed);
+document.addEventListener("input", edited);
 document.addEventListener("animationend", ({ target, animationName }) => {
   if (animationName !== "changed" || !(target instanceof Element)) return;
   target.removeAttribute("data-changed");

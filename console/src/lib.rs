@@ -17,6 +17,7 @@ pub mod icons;
 pub mod page;
 pub mod pages;
 pub mod parts;
+pub mod program;
 pub mod qr;
 pub mod reader;
 pub mod text;

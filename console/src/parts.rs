@@ -34,7 +34,8 @@ impl Sent {
         self
     }
 
-    fn faults_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// What is wrong with a field.
+    pub fn faults_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.faults.iter().filter(move |(of, _)| of == name).map(|(_, fault)| &**fault)
     }
 }
@@ -104,37 +105,118 @@ impl Field<'_> {
     /// The field with this in it.
     #[must_use]
     pub fn with_value(&self, value: &str, sent: &Sent) -> Markup {
-        let id = if self.id.is_empty() { self.name } else { self.id };
-        let faults = sent.faults_of(id).collect::<Vec<_>>();
-        let (hint_id, fault_id) = (format!("{id}-hint"), format!("{id}-fault"));
-        let (rules_id, is_invalid) = (format!("{id}-rules"), !faults.is_empty());
-        let described: Vec<&str> = [(is_invalid, &fault_id), (!self.hint.is_empty(), &hint_id)]
-            .into_iter()
-            .filter(|(is_there, _)| *is_there)
-            .map(|(_, id)| id.as_str())
-            .collect();
-        let described = Some(described.join(" ")).filter(|ids| !ids.is_empty());
         let kind = if self.kind.is_empty() { "text" } else { self.kind };
-        html! {
-            div.field {
-                label for=(id) { (self.label) }
-                input.input #(id) name=(self.name) type=(kind) value=(value) required[self.required] autofocus[self.autofocus]
+        let rules_id = format!("{}-rules", self.id());
+        self.around(sent, |is_invalid, described| {
+            html! {
+                input.input #(self.id()) name=(self.name) type=(kind) value=(value) required[self.required] autofocus[self.autofocus]
                     autocomplete=[Some(self.autocomplete).filter(|value| !value.is_empty())]
                     inputmode=[Some(self.inputmode).filter(|value| !value.is_empty())]
                     data-rules=[(!self.rules.is_empty()).then_some(&rules_id)]
                     aria-invalid=[is_invalid.then_some("true")] aria-describedby=[described];
-                @if !self.hint.is_empty() { span.hint id=(hint_id) { (self.hint) } }
-                @if is_invalid {
-                    span.fault id=(fault_id) { span { @for fault in &faults { (fault) " " } } }
+            }
+        })
+    }
+
+    /// The field as a choice of a few, as a list that opens.
+    #[must_use]
+    pub fn choice(&self, options: &[(&str, &str)], sent: &Sent) -> Markup {
+        let chosen = sent.value(self.name);
+        self.around(sent, |is_invalid, described| {
+            html! {
+                select.input #(self.id()) name=(self.name) aria-invalid=[is_invalid.then_some("true")]
+                    aria-describedby=[described] {
+                    @for (value, words) in options {
+                        option value=(value) selected[*value == chosen] { (words) }
+                    }
                 }
+            }
+        })
+    }
+
+    /// The field as a box to tick, which sends this value.
+    #[must_use]
+    pub fn tick(&self, value: &str, sent: &Sent) -> Markup {
+        let is_on = !sent.value(self.name).is_empty();
+        let (id, notes) = (self.id(), self.notes(sent));
+        html! {
+            div.field {
+                label.check for=(id) {
+                    input #(id) type="checkbox" name=(self.name) value=(value) checked[is_on]
+                        aria-invalid=[notes.is_invalid.then_some("true")] aria-describedby=[notes.described];
+                    span { (self.label) }
+                }
+                (notes.html)
+            }
+        }
+    }
+
+    /// The field as a text of several lines, with this in it.
+    #[must_use]
+    pub fn area(&self, value: &str, rows: usize, sent: &Sent) -> Markup {
+        self.around(sent, |is_invalid, described| {
+            html! {
+                textarea.input.code #(self.id()) name=(self.name) rows=(rows) spellcheck="false" autocomplete="off"
+                    aria-invalid=[is_invalid.then_some("true")] aria-describedby=[described] {
+                    // A line break at the beginning is not part of the text.
+                    "\n" (value)
+                }
+            }
+        })
+    }
+
+    fn id(&self) -> &str {
+        if self.id.is_empty() { self.name } else { self.id }
+    }
+
+    /// Puts label, hint and faults around what is filled in, which is told whether it is at fault, and by what it is
+    /// described.
+    fn around(&self, sent: &Sent, input: impl FnOnce(bool, Option<String>) -> Markup) -> Markup {
+        let (id, notes) = (self.id(), self.notes(sent));
+        html! {
+            div.field {
+                label for=(id) { (self.label) }
+                (input(notes.is_invalid, notes.described))
+                (notes.html)
                 @if !self.rules.is_empty() {
-                    ul.rules id=(rules_id) {
+                    ul.rules id={ (id) "-rules" } {
                         @for rule in self.rules { li data-pattern=(rule.pattern) { (rule.words) } }
                     }
                 }
             }
         }
     }
+
+    /// The hint and the faults.
+    fn notes(&self, sent: &Sent) -> Notes {
+        let id = self.id();
+        let faults = sent.faults_of(id).collect::<Vec<_>>();
+        let (hint_id, fault_id) = (format!("{id}-hint"), format!("{id}-fault"));
+        let is_invalid = !faults.is_empty();
+        let described: Vec<&str> = [(is_invalid, &fault_id), (!self.hint.is_empty(), &hint_id)]
+            .into_iter()
+            .filter(|(is_there, _)| *is_there)
+            .map(|(_, id)| id.as_str())
+            .collect();
+        Notes {
+            is_invalid,
+            described: Some(described.join(" ")).filter(|ids| !ids.is_empty()),
+            html: html! {
+                @if !self.hint.is_empty() { span.hint id=(hint_id) { (self.hint) } }
+                @if is_invalid {
+                    span.fault id=(fault_id) { span { @for fault in &faults { (fault) " " } } }
+                }
+            },
+        }
+    }
+}
+
+/// What stands below a field.
+struct Notes {
+    is_invalid: bool,
+    /// The ids of what is in it.
+    described: Option<String>,
+    html: Markup,
 }
 
 /// A choice of a few, as a list that opens.
@@ -307,11 +389,21 @@ pub fn table_foot(reader: &Reader, words: &str, next: Option<&str>, first: Optio
 /// A table that scrolls in its own frame.
 #[must_use]
 pub fn table(label: &str, head: &Markup, rows: &Markup) -> Markup {
+    frame(label, head, &html! { tbody { (rows) } })
+}
+
+/// A table into which the script puts rows at the top. It keeps as many as this.
+#[must_use]
+pub fn live_table(label: &str, head: &Markup, rows: &Markup, id: &str, limit: usize) -> Markup {
+    frame(label, head, &html! { tbody #(id) data-limit=(limit) { (rows) } })
+}
+
+fn frame(label: &str, head: &Markup, body: &Markup) -> Markup {
     html! {
         div.table-frame tabindex="0" role="region" aria-label=(label) {
             table.table {
                 thead { tr { (head) } }
-                tbody { (rows) }
+                (body)
             }
         }
     }

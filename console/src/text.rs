@@ -65,7 +65,10 @@ pub fn done(name: &str) -> Option<&'static str> {
         "erased" => "The account is erased.",
         "attached" => "Noted. What could be recorded is recorded.",
         "seen" => "Taken off the list, until it says something else.",
+        "mailed" => "The mail is sent again.",
+        "revoked" => "The key is revoked. Nothing can be done with it any more.",
         "retried" => "The job is tried again.",
+        "published" => "Published. It is in force now.",
         "sample" => "Sample people are on their way. Watch the numbers grow.",
         _ => return None,
     })
@@ -107,6 +110,17 @@ pub mod faults {
         use ErrorReason as R;
         Some(match reason {
             R::LoginFailed => LOGIN,
+            R::MailNotFound => "This mail is not kept any more.",
+            R::MailNotParked => "This mail is on its way already.",
+            R::ApiKeyNotFound => "There is no such key.",
+            R::ApiKeyAlreadyRevoked => "This key is revoked already.",
+            R::TooManyApiKeys => "This user has as many keys as a user can have.",
+            R::UnitIsFixed => "The unit of a program stays as it was in its first version.",
+            R::TooManyVersions => "This program has as many versions as a program can have.",
+            R::TooManyDefaultPrograms => "Sign-ups without a code enter too many programs already.",
+            R::PayoutOfCredits => {
+                "Purchases were credited in an earlier version, so that this program cannot pay out."
+            }
             R::SecondFactorRequired => {
                 "Your account has a second factor. Enter the code that your app shows now."
             }
@@ -220,12 +234,10 @@ pub mod faults {
             | R::RewardNotFound
             | R::DisputeNotFound
             | R::ProgramVersionNotFound
-            | R::ApiKeyNotFound
             | R::FraudFlagNotFound
             | R::ApprovalNotFound
             | R::FraudFlagWithoutUser
             | R::MailedTokenUnknown
-            | R::MailNotFound
             | R::UserIdTaken
             | R::AdjustmentIdReused
             | R::AlreadyEnrolled
@@ -240,21 +252,15 @@ pub mod faults {
             | R::ReferralTooLate
             | R::AlreadyBought
             | R::BalanceLimitReached
-            | R::UnitIsFixed
-            | R::TooManyVersions
             | R::TooManyPrograms
             | R::NoTiers
             | R::TooManyReferrals
-            | R::MailNotParked
             | R::ApprovalDecided
             | R::SelfApproval
             | R::AddressUsedBefore
             | R::DisputeExceedsPurchase
             | R::DisputeAlreadyClosed
             | R::TooManyDisputes
-            | R::TooManyDefaultPrograms
-            | R::ApiKeyAlreadyRevoked
-            | R::TooManyApiKeys
             | R::ReferralNotHeld
             | R::ReferralUnconfirmed
             | R::MailedTokenExpired
@@ -279,7 +285,6 @@ pub mod faults {
             | R::PayoutIdReused
             | R::PayoutCollecting
             | R::PayoutsOff
-            | R::PayoutOfCredits
             | R::PayoutDecided
             | R::PayoutLineDecided
             | R::OwnPayoutLine
@@ -314,6 +319,7 @@ pub mod faults {
     pub const NOT_THE_USERNAME: &str = "This is not the username of the account.";
     pub const NO_DAY: &str = "Choose a day that is over.";
     pub const NO_MONTH: &str = "Choose a month, as in 2026-05.";
+    pub const NO_DAY_TO_COME: &str = "Choose a day.";
 }
 
 pub mod password {
@@ -912,6 +918,402 @@ pub mod profile {
     }
 }
 
+/// API keys.
+pub mod keys {
+    pub const KEYS: &str = "API keys";
+    pub const KEYS_WORDS: &str =
+        "By a key a program shows who it is. Give each one its own, so that you can end it alone.";
+    pub const NO_KEYS: &str = "No keys yet";
+    pub const NO_KEYS_WORDS: &str = "Create one below for your back end.";
+    pub const NEW_KEY: &str = "New key";
+    pub const NAME: &str = "Name";
+    pub const NAME_HINT: &str = "What it is for, such as “shop”.";
+    pub const ROLE: &str = "Role";
+    pub const ROLE_HINT: &str = "A back end acts for all users, an admin may do everything.";
+    pub const USER: &str = "User";
+    pub const USER_HINT: &str = "Only for the role “one user”.";
+    pub const RPCS: &str = "Only these calls";
+    pub const RPCS_HINT: &str =
+        "Such as RecordPurchase, read-only or purchases-only. Left empty: all of the role.";
+    pub const PROGRAMS: &str = "Only these programs";
+    pub const PROGRAMS_HINT: &str = "Their ids. Left empty: all.";
+    pub const EXPIRES: &str = "Until the end of";
+    pub const EXPIRES_HINT: &str = "Left empty: until it is revoked.";
+    pub const CREATE: &str = "Create the key";
+    pub const SHOWN_ONCE: &str =
+        "Copy it now: it is not shown again, and the server does not know it.";
+    pub const SHOWN_BEFORE: &str =
+        "This key was created before. A key is shown once; revoke it if it is lost.";
+    pub const COPY: &str = "Copy";
+    pub const LIMITS: &str = "Limits";
+    pub const NO_LIMITS: &str = "None";
+    pub const USED: &str = "Last used";
+    pub const NEVER: &str = "Never";
+    pub const REVOKE: &str = "Revoke";
+    pub const REVOKED: &str = "Revoked";
+    pub const EXPIRED: &str = "Expired";
+    pub const ADMIN: &str = "Admin";
+    pub const SERVICE: &str = "Back end";
+    pub const ONE_USER: &str = "One user";
+
+    pub fn created(name: &str) -> String {
+        format!("The key “{name}”")
+    }
+    pub fn created_by(actor: &str) -> String {
+        format!("By {actor},")
+    }
+    pub fn in_programs(programs: &str) -> String {
+        format!("in {programs}")
+    }
+    pub fn refused(calls: &str) -> String {
+        format!("{calls} calls refused")
+    }
+    pub fn revoke(name: &str) -> String {
+        format!("Revoke the key {name}")
+    }
+    pub fn so_many(count: usize) -> String {
+        if count == 1 { "1 key".into() } else { format!("{count} keys") }
+    }
+}
+
+/// The log.
+pub mod log {
+    pub const LOG: &str = "Log";
+    pub const LOG_WORDS: &str =
+        "Everything that was recorded, the newest first. Nothing in it ever changes.";
+    pub const NOTHING: &str = "No such events";
+    pub const NOTHING_WORDS: &str =
+        "What is recorded from now on appears here by itself, if it matches.";
+    pub const FILTER: &str = "Filter";
+    pub const TYPE: &str = "What happened";
+    pub const ANY_TYPE: &str = "Anything";
+    pub const PROGRAM: &str = "Program";
+    pub const PROGRAM_HINT: &str = "Its id.";
+    pub const USER: &str = "Person";
+    pub const USER_HINT: &str = "Id, username, e-mail address or code.";
+    pub const STREAM: &str = "Stream";
+    pub const STREAM_HINT: &str = "The id of a purchase, or a program and a user as spring/ana.";
+    pub const ACTOR: &str = "By whom";
+    pub const ACTOR_HINT: &str = "Such as user:ana, key:service:k_7f3a or system.";
+    pub const BEFORE: &str = "Before the position";
+    pub const BEFORE_HINT: &str = "Left empty: the newest.";
+    pub const UNTIL: &str = "Until the end of";
+    pub const UNTIL_HINT: &str = "Instead of a position.";
+    pub const APPLY: &str = "Show";
+    pub const SHOW_ALL: &str = "Without filters";
+    pub const POSITION: &str = "Position";
+    pub const ABOUT: &str = "About";
+    pub const WHEN: &str = "When";
+    pub const DOOR: &str = "By way of";
+    pub const PAYLOAD: &str = "What it says";
+    pub const METADATA: &str = "What is known of it";
+    pub const SAME_COMMAND: &str = "The same command as the event before it.";
+    pub const EARLIER: &str = "Earlier";
+    pub const LATER: &str = "Later";
+    pub const NO_POSITION: &str = "Write a position: 1 or more.";
+    pub const NO_DAY: &str = "Choose a day.";
+
+    pub fn event(position: &str) -> String {
+        format!("Event {position}")
+    }
+    pub fn so_many(count: usize) -> String {
+        if count == 1 { "1 event".into() } else { format!("{count} events") }
+    }
+    pub fn searched(count: usize, position: &str) -> String {
+        format!("{}, searched back to position {position}", so_many(count))
+    }
+}
+
+/// Programs as operators define them.
+pub mod program {
+    pub const PROGRAMS: &str = "Programs";
+    pub const PROGRAMS_WORDS: &str =
+        "The rules by which people earn. Every change is a new version.";
+    pub const FIGURES: &str = "Figures";
+    pub const NEW_PROGRAM: &str = "New program";
+    pub const NEW_PROGRAM_WORDS: &str = "Fill in the form or write the JSON. Nothing is in force before you have seen it and published it.";
+    pub const NO_PROGRAMS_WORDS: &str = "Write one here, or publish a file by the command line.";
+    pub const EARNS: &str = "What earns";
+    pub const UNIT: &str = "Unit";
+    pub const VERSION: &str = "Version";
+    pub const PUBLISHED: &str = "In force since";
+    pub const VERSIONS: &str = "Versions";
+    pub const VERSIONS_WORDS: &str = "What was in force when, and what each change was.";
+    pub const THE_FORM: &str = "Form";
+    pub const THE_JSON: &str = "JSON";
+    pub const JSON_WORDS: &str = "The same program as a file. Change either side: the buttons below it take that side, and write the other one anew.";
+    pub const CHECK: &str = "Check";
+    pub const PREVIEW: &str = "See what changes";
+    pub const NOTHING_WRONG: &str = "Nothing is wrong with it. Nothing is published yet.";
+    pub const FAULTS: &str = "What is wrong";
+    pub const JSON_UNREADABLE: &str =
+        "The JSON cannot be read, so that there is no form of it. Mend it, and check it again.";
+    pub const ADD_RULE: &str = "Add a rule";
+    pub const ADD_TIER: &str = "Add a tier";
+    pub const REMOVE: &str = "Remove";
+    pub const NO_RULES: &str = "No rule yet: nobody earns anything.";
+    pub const CHOOSE: &str = "Choose…";
+    pub const AS_USUAL: &str = "As by default";
+    pub const NOT_A_CHOICE: &str = "Choose one from the list.";
+    pub const NOT_WHOLE: &str = "Write a whole number.";
+    pub const PUBLISH: &str = "Publish";
+    pub const BACK: &str = "Go on editing";
+    pub const PREVIEW_WORDS: &str =
+        "It is in force from the moment you publish it. What was earned before stays as it was.";
+    pub const NO_DIFFERENCE: &str =
+        "There is no difference to the version in force: publishing it would change nothing.";
+    pub const DIFFERENCES: &str = "Differences";
+    pub const FIELD: &str = "Field";
+    pub const BEFORE: &str = "Before";
+    pub const AFTER: &str = "After";
+    pub const COMPARE: &str = "Compare";
+    pub const FROM: &str = "From";
+    pub const TO: &str = "To";
+    pub const SAME: &str = "These versions are the same.";
+    pub const IN_FORCE: &str = "In force";
+    pub const SHOW: &str = "Open";
+    pub const YES: &str = "Yes";
+    pub const NO: &str = "No";
+    pub const EDIT: &str = "Edit";
+
+    /// The groups of the form, with the fields of the contract in them.
+    pub const GROUPS: [(&str, &[&str]); 7] = [
+        (
+            "The program",
+            &[
+                "program_id",
+                "display_name",
+                "unit",
+                "time_zone",
+                "base_url",
+                "enroll_by_default",
+                "mails",
+            ],
+        ),
+        ("Codes", &["code", "unknown_code", "exhausted_code", "max_uses_per_code"]),
+        (
+            "Referrals",
+            &[
+                "attach",
+                "max_direct_referrals",
+                "require_confirmed_email",
+                "make_up_held_purchases",
+            ],
+        ),
+        (
+            "What earns",
+            &[
+                "earn_on",
+                "first_purchase_used_by",
+                "purchase_currency_code",
+                "minimum_purchase_minor",
+                "reverse_below_minimum",
+                "credit_purchases",
+            ],
+        ),
+        ("Who earns how much", &["rewards"]),
+        (
+            "Balances and the leaderboard",
+            &["hold_days", "expire_months", "pays_out", "leaderboard"],
+        ),
+        ("Fraud checks", &["fraud_checks"]),
+    ];
+
+    /// What a field of the contract is called, and what helps to fill it in.
+    #[expect(clippy::too_many_lines, reason = "one line for each field")]
+    pub fn field(key: &str) -> Option<(&'static str, &'static str)> {
+        Some(match key {
+            "Program.program_id" => {
+                ("Id", "Letters, digits, dots, hyphens and underscores. It stays for good.")
+            }
+            "Program.display_name" => ("Name", "For people. Left empty, it is the id."),
+            "Program.unit" => (
+                "Unit",
+                "A currency such as USD, or a unit of its own such as POINTS. It stays for good.",
+            ),
+            "Program.base_url" => (
+                "Address of links",
+                "Links are this address with the code. Left empty, there are none.",
+            ),
+            "Program.code" => ("What codes look like", ""),
+            "CodeFormat.length" => ("Length of codes", "6 to 32 characters. Left empty: 8."),
+            "CodeFormat.alphabet" => {
+                ("Characters of codes", "At least 10 of A-Z and 0-9. Left empty: all of them.")
+            }
+            "Program.attach" => ("When a referrer can be named", ""),
+            "Program.unknown_code" => ("A sign-up with an unknown code", ""),
+            "Program.exhausted_code" => ("A sign-up with a code that is used up", ""),
+            "Program.earn_on" => ("What earns", ""),
+            "Program.first_purchase_used_by" => {
+                ("What counts as the first purchase", "Only where the first purchase earns.")
+            }
+            "Program.minimum_purchase_minor" => (
+                "Smallest purchase that earns",
+                "In the smallest units of the currency. Left empty: any.",
+            ),
+            "Program.purchase_currency_code" => {
+                ("Currency of purchases", "Such as USD. Left empty: any.")
+            }
+            "Program.max_uses_per_code" => {
+                ("Referrals by one code, at most", "Left empty: any number.")
+            }
+            "Program.max_direct_referrals" => {
+                ("Direct referrals of a person, at most", "Left empty: any number.")
+            }
+            "Program.rewards" => ("Rules", "At most one for each level."),
+            "Program.credit_purchases" => ("Purchases are also credited to the buyer in full", ""),
+            "Program.leaderboard" => ("The leaderboard ranks by", ""),
+            "Program.enroll_by_default" => ("Sign-ups without a code enter this program", ""),
+            "Program.mails" => ("Participants get mails about the program", ""),
+            "Program.require_confirmed_email" => {
+                ("A referral waits until the address is confirmed", "")
+            }
+            "Program.make_up_held_purchases" => {
+                ("Purchases during a hold are made up for", "By default they are.")
+            }
+            "Program.fraud_checks" => ("Fraud checks", ""),
+            "Program.reverse_below_minimum" => {
+                ("A refund below the minimum takes the whole reward", "By default it does.")
+            }
+            "Program.hold_days" => {
+                ("Days until rewards are available", "1 to 400. Left empty: at once.")
+            }
+            "Program.pays_out" => ("What is available can be paid out", ""),
+            "Program.expire_months" => {
+                ("Months until rewards expire", "1 to 60. Left empty: never.")
+            }
+            "Program.time_zone" => {
+                ("Time zone of months", "Such as Europe/Berlin. Left empty: UTC.")
+            }
+            "RewardRule.rule" => ("Name of the rule", "It is shown with every reward."),
+            "RewardRule.level" => {
+                ("Level", "0 the buyer, 1 who brought them, 2 who brought those.")
+            }
+            "RewardRule.kind" => ("Kind", ""),
+            "RewardRule.flat_minor" => {
+                ("Fixed amount", "In the smallest units of the program's unit.")
+            }
+            "RewardRule.rate_bps" => {
+                ("Share of the purchase", "In hundredths of a percent: 500 is 5%.")
+            }
+            "RewardRule.tiers" => {
+                ("Tiers", "The total by how many were referred. The first tier begins at 0.")
+            }
+            "RewardRule.count" => ("One whole unit for each referral", ""),
+            "RewardRule.cap_minor" => {
+                ("Cap for each earner", "In the smallest units. Left empty: none.")
+            }
+            "Tier.name" => ("Name of the tier", ""),
+            "Tier.from_referrals" => ("From so many referrals", ""),
+            "Tier.rate_points" => ("Points for each referral", ""),
+            "Tier.bonus_points" => ("Bonus", ""),
+            "FraudChecks.sign_ups_per_address" => ("Many sign-ups from one IP address", ""),
+            "FraudChecks.same_mailbox" => ("The mailbox of somebody else", ""),
+            "FraudChecks.look_alike" => ("A mailbox that looks like another one", ""),
+            "FraudChecks.similar_address" => ("An address similar to the referrer's", ""),
+            "FraudChecks.fingerprint" => ("The device or means of payment of somebody else", ""),
+            "FraudChecks.mutual_referral" => ("Two who refer each other", ""),
+            "FraudChecks.referral_burst" => ("Many referrals within an hour", ""),
+            "FraudChecks.disposable_domain" => ("A disposable address", ""),
+            "FraudCheck.policy"
+            | "SignUpsPerAddressCheck.policy"
+            | "SimilarAddressCheck.policy"
+            | "ReferralBurstCheck.policy" => ("What follows", ""),
+            "SignUpsPerAddressCheck.max_sign_ups" => ("Sign-ups in order", "Left empty: 5."),
+            "SignUpsPerAddressCheck.window_hours" => ("Within hours", "Left empty: 24."),
+            "SimilarAddressCheck.min_similarity_bps" => {
+                ("Similarity of addresses", "Of 10000. Left empty: 8500.")
+            }
+            "SimilarAddressCheck.min_local_part_similarity_bps" => {
+                ("Similarity before the @", "Of 10000. Left empty: 7000.")
+            }
+            "ReferralBurstCheck.max_referrals_per_hour" => {
+                ("Referrals in order", "Left empty: 20.")
+            }
+            _ => return None,
+        })
+    }
+
+    /// A value of the contract in words.
+    pub fn value(name: &str) -> Option<&'static str> {
+        Some(match name {
+            "ATTACH_POLICY_REGISTRATION_ONLY" => "At sign-up only",
+            "ATTACH_POLICY_ANY_TIME" => "At sign-up and later",
+            "INVALID_CODE_POLICY_REJECT" => "Is refused",
+            "INVALID_CODE_POLICY_REGISTER_UNREFERRED" => "Succeeds without a referrer",
+            "EARN_ON_REFERRAL" => "Each referral, at once",
+            "EARN_ON_FIRST_PURCHASE" => "The first purchase",
+            "EARN_ON_EVERY_PURCHASE" => "Every purchase",
+            "FIRST_PURCHASE_USE_ANY_PURCHASE" => "Any purchase",
+            "FIRST_PURCHASE_USE_QUALIFYING_PURCHASE" => "The first that reaches the minimum",
+            "LEADERBOARD_METRIC_POINTS" => "Points or credits",
+            "LEADERBOARD_METRIC_REFERRALS" => "Referrals",
+            "LEADERBOARD_METRIC_CONVERSIONS" => "Conversions",
+            "LEADERBOARD_METRIC_EARNINGS" => "Earnings",
+            "REWARD_KIND_POINTS" => "Points",
+            "REWARD_KIND_CREDIT" => "Credit",
+            "REWARD_KIND_BONUS" => "Bonus",
+            "REWARD_KIND_COMMISSION" => "Commission",
+            "FRAUD_POLICY_FLAG" => "Flag for review",
+            "FRAUD_POLICY_HOLD" => "Hold until somebody decides",
+            "FRAUD_POLICY_REJECT" => "Reject",
+            _ => return None,
+        })
+    }
+
+    pub fn so_many(count: usize) -> String {
+        if count == 1 { "1 program".into() } else { format!("{count} programs") }
+    }
+    pub fn so_many_versions(count: usize) -> String {
+        if count == 1 { "1 version".into() } else { format!("{count} versions") }
+    }
+    pub fn version(version: i32) -> String {
+        format!("Version {version}")
+    }
+    pub fn id_and_version(id: &str, version: i32) -> String {
+        format!("{id}, version {version}")
+    }
+    pub fn rule(number: usize) -> String {
+        format!("Rule {number}")
+    }
+    pub fn tier(number: usize) -> String {
+        format!("Tier {number}")
+    }
+    pub fn remove(what: &str) -> String {
+        format!("Remove {}", what.to_lowercase())
+    }
+    /// A number of the smallest units, as people know it.
+    pub fn is_amount(amount: &str) -> String {
+        format!("That is {amount}.")
+    }
+    pub fn old_version(shown: i32, current: i32) -> String {
+        format!(
+            "This is version {shown}. Version {current} is in force, and stays so until you publish another one."
+        )
+    }
+    pub fn moved_on(version: i32) -> String {
+        format!(
+            "Somebody has published version {version} meanwhile. These are the differences to it now."
+        )
+    }
+    pub fn becomes(id: &str, version: i32) -> String {
+        if version == 1 {
+            format!("{id} becomes a program.")
+        } else {
+            format!("{id} gets version {version}.")
+        }
+    }
+    pub fn publish(version: i32) -> String {
+        format!("Publish version {version}")
+    }
+    pub fn between(from: i32, to: i32) -> String {
+        format!("From version {from} to version {to}")
+    }
+    pub fn changes_of(version: i32) -> String {
+        format!("What version {version} changed")
+    }
+}
+
 pub mod operator {
     use contract::pb::{MailKind, PaymentIssueKind};
 
@@ -1046,6 +1448,19 @@ pub mod operator {
     pub const NO_PURCHASES_WORDS: &str = "The shop records them by the API, or you do by hand.";
     pub const NO_PURCHASES_OF_PERSON: &str = "This person has bought nothing yet.";
     pub const NO_MAILS: &str = "No mails";
+    pub const MAILS_WORDS: &str =
+        "What was sent to people of late, what was not, and why. What is in a mail is not kept.";
+    pub const EVENTS_ABOUT: &str = "Events about this person";
+    pub const STAFF: &str = "Operators and admins";
+    pub const NO_STAFF: &str = "No operators yet";
+    pub const NO_STAFF_WORDS: &str =
+        "An admin makes somebody an operator on the page of that person.";
+    pub const MAILS_TO_ALL: &str = "Mails to everybody";
+    pub const ALL_MAILS: &str = "All";
+    pub const NO_SUCH_MAILS_WORDS: &str = "No mail of late is in this state.";
+    pub const SENDING: &str = "On its way";
+    pub const SEND_AGAIN: &str = "Send again";
+    pub const NEXT_ATTEMPT: &str = "Next attempt";
     pub const NO_MAILS_WORDS: &str = "Nothing was sent to this person of late.";
     pub const KIND: &str = "Kind";
     pub const WHEN: &str = "When";
@@ -1189,6 +1604,29 @@ pub mod operator {
             (0, hours, minutes) => format!("{hours} h {minutes} min"),
             (days, hours, _) => format!("{days} d {hours} h"),
         }
+    }
+    pub fn mails_to(user_id: &str) -> String {
+        format!("Mails to {user_id}.")
+    }
+    pub fn send_again(kind: &str) -> String {
+        format!("Send the mail “{kind}” again")
+    }
+    pub fn so_many_mails(count: usize) -> String {
+        if count == 1 { "1 mail".into() } else { format!("{count} mails") }
+    }
+    /// Why a mail was not sent; `None` if there is nothing better than the reason itself.
+    pub fn skip_reason(reason: &str) -> Option<&'static str> {
+        Some(match reason {
+            "UNSUBSCRIBED" => "The person does not want such mails.",
+            "INACTIVE" => "The person is deactivated.",
+            "NO_PROFILE" => "The account is erased.",
+            "NO_ADDRESS" => "The account has no address.",
+            "EXPIRED" => "Its link does not work any more.",
+            "NO_TOKEN" => "Its link cannot be made any more, or there were too many.",
+            "NOTHING_EXPIRES" => "Nothing expires any more.",
+            "NO_MAIL_SERVER" => "The server has no mail server.",
+            _ => return None,
+        })
     }
     pub fn mail_kind(kind: MailKind) -> &'static str {
         match kind {

@@ -54,8 +54,9 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
   const paths = [
-    "/o", `/o/programs/${PROGRAM}/view`, "/o/users", `/o/users?q=${bob}`, "/o/purchases", "/o/payments", "/o/jobs",
-    "/o/record", "/profile",
+    "/o", "/o/programs", `/o/programs/${PROGRAM}`, `/o/programs/${PROGRAM}/view`, `/o/programs/${PROGRAM}/versions`,
+    "/o/publish", "/o/users", "/o/users?staff=1", `/o/users?q=${bob}`, "/o/purchases", "/o/payments", "/o/log", "/o/log/1",
+    "/o/mails", "/o/keys", "/o/jobs", "/o/record", "/profile",
   ];
   for (const path of paths) {
     await page.goto(path);
@@ -67,6 +68,45 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
       }
     }
   }
+  faults.none();
+});
+
+test("a program is edited as form and as JSON, and published after a look at what changes", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const faults = watch(page);
+  await page.goto("/o/publish");
+  const id = fresh("program");
+  await page.locator("#json").fill(JSON.stringify({ program_id: id, unit: "POINTS", earn_on: "EARN_ON_REFERRAL" }));
+  await expect(page.getByLabel("Unit", { exact: true })).toHaveValue("POINTS");
+  await page.locator("#program-form").getByRole("button", { name: "Check" }).last().click();
+  await expect(page.locator("[id='program.attach-fault']")).toBeVisible();
+  await check(page, "faults of a program");
+  await page.getByLabel("When a referrer can be named").selectOption("ATTACH_POLICY_ANY_TIME");
+  await page.getByLabel("The leaderboard ranks by").selectOption("LEADERBOARD_METRIC_POINTS");
+  await page.getByRole("button", { name: "Add a rule" }).click();
+  await page.getByLabel("Name of the rule").fill("thanks");
+  await page.getByLabel("Level", { exact: true }).fill("1");
+  await page.getByLabel("Kind", { exact: true }).selectOption("REWARD_KIND_POINTS");
+  await page.getByLabel("Fixed amount").fill("5");
+  await expect(page.locator("#json")).toHaveValue(/"flat_minor": 5/);
+  await page.locator("#program-form").getByRole("button", { name: "See what changes" }).click();
+  await expect(page.getByText(`${id} becomes a program.`)).toBeVisible();
+  await check(page, "what a program changes");
+  await page.getByRole("button", { name: "Publish version 1" }).click();
+  await expect(page.getByText("Published. It is in force now.")).toBeVisible();
+  faults.none();
+});
+
+test("the log follows what is recorded", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const faults = watch(page);
+  await page.goto("/o/log");
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  const ada = fresh("ada");
+  await join(await browser.newPage(), ada, PROGRAM);
+  await expect(page.locator("#log tr").first()).toContainText("ParticipantEnrolled");
+  await page.locator("#log tr").first().getByRole("link").first().click();
+  await expect(page.getByRole("heading", { name: /^Event / })).toBeVisible();
   faults.none();
 });
 

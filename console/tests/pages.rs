@@ -16,7 +16,8 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    overview, person, program_view, purchase, purchases, record, users,
+    event, keys as api_keys, log, mails, overview, person, program as definition, program_versions,
+    program_view, programs as definitions, purchase, purchases, record, users,
 };
 use tributary_console::pages::participant::{
     Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
@@ -360,6 +361,48 @@ fn pages() -> Vec<(&'static str, String)> {
         skip_reason: evil(),
         ..Default::default()
     };
+    let mut of_program = tributary_console::program::values(&program).unwrap();
+    of_program.push(("program.earn_on".into(), evil()));
+    let faulty = Sent {
+        faults: of_program.iter().map(|(name, _)| (name.clone(), evil())).collect(),
+        values: of_program,
+        problem: None,
+    };
+    let differences = [tributary_console::program::Difference {
+        path: evil(),
+        key: evil(),
+        before: Some(evil()),
+        after: None,
+    }];
+    let events = [Event {
+        position: 7,
+        aggregate_type: "Participant".into(),
+        aggregate_id: format!("p/{EVIL}"),
+        event_type: evil(),
+        payload_json: format!("{{\"user_id\":{EVIL:?},\"x\":[{EVIL:?}]}}"),
+        actor: evil(),
+        door: evil(),
+        ..Default::default()
+    }];
+    let of_log = sent(&["type", "program", "user", "stream", "actor", "before", "until"]);
+    let key = ApiKey {
+        key_id: evil(),
+        name: evil(),
+        role: ApiKeyRole::User.into(),
+        user_id: evil(),
+        rpcs: vec![evil()],
+        program_ids: vec![evil()],
+        created_by: evil(),
+        refused_calls: 3,
+        ..Default::default()
+    };
+    let parked = Mail {
+        state: MailState::Parked.into(),
+        user_id: evil(),
+        email: evil(),
+        last_error: evil(),
+        ..Default::default()
+    };
     let good = register::Invitation::Good {
         name: evil(),
         left: Some(3),
@@ -660,6 +703,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     users: &people,
                     programs: std::slice::from_ref(&program),
                     program_id: "p",
+                    is_staff: false,
                     not_found: Some(EVIL),
                     next: None,
                     is_later: true,
@@ -676,7 +720,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     memberships: &memberships,
                     purchases: Ok(purchase_details()),
                     sessions: Some(Ok(vec![session()])),
-                    mails: Ok(vec![mail]),
+                    mails: Ok(vec![mail.clone()]),
                     flags: Ok(2),
                     keys: &keys,
                     may_set_role: true,
@@ -709,6 +753,135 @@ fn pages() -> Vec<(&'static str, String)> {
                     preview: Some(preview),
                     keys: keys(),
                     done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "definitions",
+            definitions::page(
+                &definitions::View {
+                    programs: std::slice::from_ref(&program),
+                    next: Some("/x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "definition",
+            definition::page(
+                &definition::View {
+                    current: Some(&program),
+                    old: Some(2),
+                    sent: Some(&faulty),
+                    json: EVIL,
+                    json_fault: None,
+                    is_good: true,
+                    keys: &keys,
+                    done: Some(EVIL),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "definition in JSON that cannot be read",
+            definition::page(
+                &definition::View {
+                    current: None,
+                    old: None,
+                    sent: None,
+                    json: EVIL,
+                    json_fault: Some(EVIL),
+                    is_good: false,
+                    keys: &keys,
+                    done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "what a definition changes",
+            definition::preview(
+                &definition::Preview {
+                    current: Some(&program),
+                    next: &program,
+                    differences: &differences,
+                    has_moved_on: true,
+                    json: EVIL,
+                    keys: &keys,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "versions",
+            program_versions::page(
+                &program_versions::View {
+                    current: &program,
+                    versions: std::slice::from_ref(&program),
+                    compared: Some((2, 3, &differences)),
+                    next: None,
+                    is_later: true,
+                    done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "log",
+            log::page(
+                log::View {
+                    events: &events,
+                    sent: &of_log,
+                    types: &["UserRegistered"],
+                    searched: Some(3),
+                    next: Some("/x".into()),
+                    first: Some("/y".into()),
+                    live: Some(live()),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        ("event", event::page(&events[0], true, sidebar, reader)),
+        (
+            "mails",
+            mails::page(
+                &mails::View {
+                    mails: &[mail, parked],
+                    state: MailState::Parked,
+                    user_id: EVIL,
+                    keys: &keys,
+                    problem: Some(EVIL),
+                    done: Some(EVIL),
+                    next: None,
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "keys",
+            api_keys::page(
+                &api_keys::View {
+                    keys: std::slice::from_ref(&key),
+                    now: 0,
+                    created: Some(api_keys::Created { name: evil(), key: evil() }),
+                    sent: sent(&["name", "user", "rpcs", "programs", "expires"]),
+                    form: keys(),
+                    form_keys: &keys,
+                    problem: Some(EVIL),
+                    done: Some(EVIL),
+                    next: None,
+                    is_later: true,
                 },
                 sidebar,
                 reader,

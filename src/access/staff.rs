@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::store::{RecordedEvent, StoreError};
-use domain::{AnyEvent, UserEvent, UserRole};
+use domain::{AnyEvent, UserEvent, UserId, UserRole};
 
 /// The people whose role is more than participant. Cheap to clone.
 #[derive(Clone, Default)]
@@ -43,6 +43,18 @@ impl Staff {
     #[must_use]
     pub fn includes(&self, user_id: &str) -> bool {
         self.role_of(user_id) != UserRole::Participant
+    }
+
+    /// The ids of operators and admins after one of them, in order, at most so many.
+    #[must_use]
+    pub fn after(&self, user_id: &str, limit: usize) -> Vec<UserId> {
+        let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
+        let ids = roles.keys().filter(|id| id.as_str() > user_id);
+        let mut ids: Vec<UserId> = ids.filter_map(|id| UserId::parse(id).ok()).collect();
+        drop(roles);
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
     }
 
     /// Whether there are any.

@@ -3,8 +3,9 @@
 use contract::parse_program;
 use contract::pb::*;
 
+use super::bad_input::violations;
 use super::support::{is_code, log_length, server_with};
-use testing::{Client, program, sign_up_request};
+use testing::{Client, program, reason, sign_up_request};
 
 const SHIPPED: &[&str] = &[
     "first-purchase-bonus",
@@ -209,6 +210,52 @@ async fn a_sign_up_without_program_and_code_enters_the_programs_that_enroll_by_d
     assert_eq!(cid.response.participants.len(), 1);
     assert_eq!(cid.response.participants[0].program_id, "z-default");
     assert_eq!(cid.referrer_user_id, "ada");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_only_checked_is_answered_as_if_published_and_is_not() {
+    let (database, server, client) = server_with(&["multi-level-commission"]).await;
+    let before = log_length(&database).await;
+    let current = get(&client, "multi-level-commission", 0).await;
+    let check = async |program: Program| {
+        let message = PublishProgramRequest {
+            program: Some(program),
+            request_id: "checked".into(),
+            validate_only: true,
+        };
+        client.programs().publish_program(client.request(message)).await
+    };
+    let changed = Program { hold_days: Some(7), ..current.clone() };
+    let answer = check(changed.clone()).await.unwrap().into_inner();
+    let program = answer.program.unwrap();
+    assert_eq!((program.version, program.hold_days), (2, Some(7)));
+    assert_eq!(answer.consistency_token, "");
+    // Rules that are in force already would change nothing.
+    assert_eq!(check(current.clone()).await.unwrap().into_inner().program.unwrap().version, 1);
+    let other =
+        Program { program_id: "other".into(), display_name: String::new(), ..current.clone() };
+    let other = check(other).await.unwrap().into_inner().program.unwrap();
+    assert_eq!((other.version, &*other.display_name), (1, "other"));
+
+    let status = check(Program { unit: "EUR".into(), ..current.clone() }).await.unwrap_err();
+    assert_eq!(violations(&status)[0].0, "program.purchase_currency_code");
+    let euros =
+        Program { unit: "EUR".into(), purchase_currency_code: "EUR".into(), ..current.clone() };
+    let status = check(euros).await.unwrap_err();
+    assert_eq!(reason(&status).1, "UNIT_IS_FIXED");
+
+    assert_eq!(log_length(&database).await, before);
+    assert_eq!(get(&client, "multi-level-commission", 0).await, current);
+    // The request id is free for the publication itself.
+    let message = PublishProgramRequest {
+        program: Some(changed),
+        request_id: "checked".into(),
+        validate_only: false,
+    };
+    let published = client.programs().publish_program(client.request(message)).await.unwrap();
+    assert_eq!(published.into_inner().program.unwrap().version, 2);
     server.stop().await;
     database.check().await;
 }

@@ -35,10 +35,17 @@ async fn every_change_that_is_sent_again_gets_the_same_answer_and_happens_once()
     let mut program = client.publish_shipped("first-purchase-credits").await;
     program.program_id = "lines".into();
     program.attach = AttachPolicy::AnyTime.into();
-    let publish =
-        PublishProgramRequest { program: Some(program.clone()), request_id: request_id.clone() };
+    let publish = PublishProgramRequest {
+        program: Some(program.clone()),
+        request_id: request_id.clone(),
+        ..Default::default()
+    };
     program.display_name = "Other".into();
-    let other = PublishProgramRequest { program: Some(program), request_id: request_id.clone() };
+    let other = PublishProgramRequest {
+        program: Some(program),
+        request_id: request_id.clone(),
+        ..Default::default()
+    };
     let published = repeats!(database, client, programs.publish_program, publish, other);
     assert_eq!(published.program.unwrap().version, 1);
 
@@ -119,8 +126,11 @@ async fn a_publication_that_is_sent_again_later_gets_its_first_answer() {
     let (database, server, client) = server_with(&[]).await;
     let mut program = client.publish_shipped(LINES).await;
     program.display_name = "Second".into();
-    let publish =
-        PublishProgramRequest { program: Some(program.clone()), request_id: "second".into() };
+    let publish = PublishProgramRequest {
+        program: Some(program.clone()),
+        request_id: "second".into(),
+        ..Default::default()
+    };
     let first = client.programs().publish_program(client.request(publish.clone())).await.unwrap();
     program.display_name = "Third".into();
     assert_eq!(client.publish(program).await.unwrap().version, 3);

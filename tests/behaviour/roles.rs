@@ -3,6 +3,7 @@
 use contract::pb::*;
 use tonic::{Code, Status};
 
+use super::bad_input::violations;
 use super::keys::{create, holder, wanted, with};
 use super::support::{refused, server_with};
 use testing::{Client, address_of};
@@ -96,6 +97,47 @@ async fn people_have_roles_which_only_admins_give_and_a_new_role_ends_their_sess
     set_role(&alma, "alma", UserRole::Participant).await.unwrap();
     refused(alma.user("alma").await, Code::Unauthenticated, "INVALID_CREDENTIALS");
     set_role(&client, "alma", UserRole::Admin).await.unwrap();
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn operators_and_admins_are_listed_by_their_ids_as_soon_as_they_are() {
+    let (database, server, client) = server_with(&[]).await;
+    let list = async |page_size: i32, page_token: &str| {
+        let request = ListUsersRequest {
+            staff_only: true,
+            page_size,
+            page_token: page_token.into(),
+            ..Default::default()
+        };
+        client.accounts().list_users(client.request(request)).await.unwrap().into_inner()
+    };
+    let names = |answer: &ListUsersResponse| -> Vec<(String, UserRole)> {
+        let users = answer.users.iter().map(|detail| detail.user.clone().unwrap());
+        users.map(|user| (user.user_id.clone(), user.role())).collect()
+    };
+    assert_eq!(names(&list(0, "").await), []);
+    for (user_id, role) in [
+        ("olga", UserRole::Operator),
+        ("ada", UserRole::Participant),
+        ("alma", UserRole::Admin),
+        ("berta", UserRole::Operator),
+    ] {
+        person(&client, user_id, role).await;
+    }
+    let first = list(2, "").await;
+    let expected = [("alma".to_owned(), UserRole::Admin), ("berta".to_owned(), UserRole::Operator)];
+    assert_eq!(names(&first), expected);
+    let rest = list(2, &first.next_page_token).await;
+    assert_eq!(names(&rest), [("olga".to_owned(), UserRole::Operator)]);
+    assert_eq!(rest.next_page_token, "");
+    set_role(&client, "berta", UserRole::Participant).await.unwrap();
+    assert_eq!(names(&list(0, "").await).len(), 2);
+    let both =
+        ListUsersRequest { staff_only: true, program_id: "spring".into(), ..Default::default() };
+    let refused_both = client.accounts().list_users(client.request(both)).await.unwrap_err();
+    assert_eq!(violations(&refused_both), [("program_id".into(), "FIELDS_EXCLUSIVE".into())]);
     server.stop().await;
     database.check().await;
 }

@@ -253,3 +253,42 @@ async fn an_event_is_the_same_to_the_last_character_wherever_it_is_read_or_watch
     other.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn the_log_is_searched_for_a_program_and_for_a_stream() {
+    let (database, server, client) = server_with(&PROGRAMS).await;
+    for round in 0..2 {
+        do_all_sorts(&client, round).await;
+    }
+    let of = |program_id: &str, aggregate_id: &str| ReadEventsRequest {
+        program_id: program_id.into(),
+        aggregate_id: aggregate_id.into(),
+        ..all()
+    };
+    for program_id in PROGRAMS {
+        let found = read(&client, of(program_id, "")).await;
+        let condition = format!(
+            "((aggregate_type = 'Program' and aggregate_id = '{program_id}')
+              or (aggregate_type = 'Participant' and split_part(aggregate_id, '/', 1) = '{program_id}')
+              or exists (select from jsonb_each_text(payload) as field
+                         where field.key like '%program_id' and field.value = '{program_id}'))"
+        );
+        assert_eq!(found.events, in_log(&database, &condition).await);
+        assert!(found.events.len() > 2, "{program_id}");
+    }
+    // A user and a purchase have this id: both streams are meant.
+    let found = read(&client, of("", "ada-1")).await;
+    assert_eq!(found.events, in_log(&database, "aggregate_id = 'ada-1'").await);
+    let bonus = "first-purchase-bonus/ada-1";
+    let found = read(&client, of("first-purchase-bonus", bonus)).await;
+    assert_eq!(found.events, in_log(&database, &format!("aggregate_id = '{bonus}'")).await);
+    assert!(!found.events.is_empty());
+    assert!(read(&client, of("tiered-points", bonus)).await.events.is_empty());
+    assert!(read(&client, of("no-such-program", "")).await.events.is_empty());
+    let wrong = open(&client, of("a/b", &"x".repeat(321))).await.map(drop).unwrap_err();
+    let expected = [("aggregate_id", "FIELD_TOO_LONG"), ("program_id", "INVALID_ID")];
+    let expected = expected.map(|(field, reason)| (field.to_owned(), reason.to_owned()));
+    assert_eq!(super::bad_input::violations(&wrong), expected);
+    server.stop().await;
+    database.check().await;
+}

@@ -449,6 +449,7 @@ async fn the_same_program_published_several_times_at_once_is_one_new_version() {
                     0 | 1 => format!("r{round}-{number}"),
                     _ => String::new(),
                 },
+                ..Default::default()
             })
             .collect();
         let publish = |(number, request): (usize, PublishProgramRequest)| {

@@ -62,7 +62,11 @@ async fn every_write(client: &Client) -> Vec<String> {
     let (id, user) = (|what: &str| format!("{what}-request"), || "ada".to_owned());
     let mut answers = Vec::new();
 
-    let request = PublishProgramRequest { program: Some(uncapped()), request_id: id("publish") };
+    let request = PublishProgramRequest {
+        program: Some(uncapped()),
+        request_id: id("publish"),
+        ..Default::default()
+    };
     let answer = client.programs().publish_program(client.request(request)).await;
     answers.push(text(answer.map(tonic::Response::into_inner)));
 

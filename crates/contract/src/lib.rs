@@ -2,7 +2,8 @@
 //!
 //! - [`pb`] holds the messages, clients and services that are generated from the contract.
 //! - [`DESCRIPTORS`] describes the contract, comments included.
-//! - [`parse_program`] reads program files; [`check_unique_keys`] refuses JSON that is ambiguous.
+//! - [`parse_program`] reads program files, [`program_file`] writes them, and [`program_descriptor`] says what they are
+//!   made of; [`check_unique_keys`] refuses JSON that is ambiguous.
 //! - [`Coalescing`] sends small messages on a connection together.
 //!
 //! Nothing here knows what the server does with a request.
@@ -24,7 +25,7 @@ pub mod pb {
 }
 
 pub use coalescing::Coalescing;
-pub use program_file::parse_program;
+pub use program_file::{OUTPUT_ONLY, parse_program, program_descriptor, program_file};
 pub use unique_keys::check_unique_keys;
 
 /// The descriptors of the contract, with its comments.

@@ -5,7 +5,7 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
-use crate::api::pb;
+use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness};
 use crate::api::responses;
 use crate::api::tokens::newest_position;
@@ -36,6 +36,9 @@ impl Handlers {
         &self,
         call: Call<pb::ListUsersRequest>,
     ) -> Result<pb::ListUsersResponse, ApiError> {
+        if call.message.staff_only {
+            return self.list_staff(&call).await;
+        }
         let request = &call.message;
         let mut fields = Fields::of(request);
         let page = Page::read(&mut fields, &call);
@@ -70,6 +73,35 @@ impl Handlers {
             next_page_token,
             position,
         })
+    }
+
+    /// Operators and admins. There are few, and every server knows them.
+    async fn list_staff(
+        &self,
+        call: &Call<pb::ListUsersRequest>,
+    ) -> Result<pb::ListUsersResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        if !request.program_id.is_empty() {
+            let message = "must be empty with staff_only";
+            fields.fault("program_id", ErrorReason::FieldsExclusive, message);
+        }
+        let page = Page::read(&mut fields, call);
+        let first = String::new();
+        let token = &request.page_token;
+        let after = page.start(&mut fields, token, first, |key| Some(key.to_owned()));
+        let after = fields.finish(after)?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let mut ids = self.0.access.staff().after(&after, page.size() + 1);
+        let next_page_token = page.cut(&mut ids, UserId::clone);
+        let mut users = Vec::with_capacity(ids.len());
+        for user_id in &ids {
+            let found = self.find_existing(user_id).await?;
+            let user = found.and_then(|found| found.user);
+            users
+                .extend(user.map(|user| pb::UserDetail { user: Some(user), ..Default::default() }));
+        }
+        Ok(pb::ListUsersResponse { users, next_page_token, position })
     }
 
     pub(super) async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {

@@ -4,7 +4,10 @@ use console::icons::Icon;
 use console::page::{Link, Links, Sidebar};
 use console::pages::participant::path;
 use console::text;
-use console::text::{operator as of_operators, participant as of_participants};
+use console::text::{
+    keys as of_keys, log as of_log, operator as of_operators, participant as of_participants,
+    program as of_programs,
+};
 
 use super::answers::Refused;
 use super::visit::{SignedIn, Visit};
@@ -90,7 +93,7 @@ impl Person {
         };
         let mut groups = Vec::new();
         if matches!(self.signed_in.role, Role::Admin | Role::Operator) {
-            groups.push(operators(current));
+            groups.push(operators(current, self.signed_in.role == Role::Admin));
         }
         if let Some(program) = in_program {
             groups.push(participants(program, current));
@@ -140,24 +143,31 @@ fn participants(program: &pb::Program, current: &str) -> Links {
     }
 }
 
-/// The pages of operators.
-fn operators(current: &str) -> Links {
+/// The pages of operators, and those of admins.
+fn operators(current: &str, is_admin: bool) -> Links {
     let of = |icon, name, path: &str| {
         let mut link = link(icon, name, path.into(), current);
         // The page of one of them belongs to the list.
         link.is_current |= path != "/o" && current.starts_with(&format!("{path}/"));
         link
     };
-    Links {
+    let mut links = Links {
         title: of_operators::OPERATING,
         links: vec![
             of(Icon::CHART, of_operators::OVERVIEW, "/o"),
+            of(Icon::BOOK, of_programs::PROGRAMS, "/o/programs"),
             of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
             of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
             of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
+            of(Icon::LIST, of_log::LOG, "/o/log"),
             of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),
+            of(Icon::MAIL, of_operators::MAILS, "/o/mails"),
         ],
+    };
+    if is_admin {
+        links.links.push(of(Icon::GEAR, of_keys::KEYS, "/o/keys"));
     }
+    links
 }
 
 fn link(icon: Icon, name: &str, path: String, current: &str) -> Link {

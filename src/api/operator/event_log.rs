@@ -17,7 +17,7 @@ use crate::api::responses::time;
 use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
 use crate::store::{Actor, Envelope, RecordedEvent, StoreError, in_time, log};
-use domain::{UserId, event_types};
+use domain::{Kind, ParticipantId, ProgramId, UserId, event_types};
 
 /// How many events are read from the log at once, to look for those that match.
 const READ_EVENTS: i64 = 1_000;
@@ -26,6 +26,8 @@ const KEPT_EVENTS: usize = 64;
 const SHORT_READ: i64 = 64;
 /// How long a message may wait for a client that does not read its stream.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest id of an aggregate that is looked for, in bytes.
+const MAX_AGGREGATE_ID_BYTES: usize = 320;
 /// The maximum number of types in a filter.
 const MAX_EVENT_TYPES: usize = 64;
 
@@ -37,6 +39,10 @@ pub(super) struct EventFilter {
     user_id: Option<Arc<str>>,
     /// Events of commands of this actor; of any if `None`.
     actor: Option<Arc<str>>,
+    /// Events that concern this program; all if `None`.
+    program_id: Option<Arc<str>>,
+    /// Events of aggregates with this id; of all if `None`.
+    aggregate_id: Option<Arc<str>>,
     /// Who caused the command of the last event that was looked at. Only its first event says so.
     envelope: Option<Arc<Envelope>>,
 }
@@ -45,10 +51,15 @@ impl fmt::Display for EventFilter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user_id = self.user_id.as_deref().unwrap_or_default();
         write!(formatter, "{user_id} {}", self.event_types.join(" "))?;
-        match &self.actor {
-            Some(actor) => write!(formatter, " by {actor}"),
-            None => Ok(()),
+        // What was added later is left out where it is not used, so that older tokens stay good.
+        for (word, wanted) in
+            [("by", &self.actor), ("in", &self.program_id), ("of", &self.aggregate_id)]
+        {
+            if let Some(wanted) = wanted {
+                write!(formatter, " {word} {wanted}")?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -77,29 +88,52 @@ impl EventFilter {
     fn matches(&self, event: &RecordedEvent) -> bool {
         let is_type = |wanted: &String| wanted.as_str() == &*event.event_type;
         (self.event_types.is_empty() || self.event_types.iter().any(is_type))
+            && self.aggregate_id.as_ref().is_none_or(|wanted| event.stream.id == *wanted)
             && self.user_id.as_ref().is_none_or(|user_id| concerns(event, user_id))
+            && self.program_id.as_ref().is_none_or(|program_id| is_in(event, program_id))
     }
 }
 
 /// Whether an event is on one of the user's own streams, or names the user.
 fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
-    let is_own = event.stream.kind.user_of(&event.stream.id) == Some(user_id);
-    // Identifiers need no escaping, so a value is found by its plain text.
-    is_own
-        || (event.payload.contains(user_id)
-            && serde_json::from_str(&event.payload).is_ok_and(
-                |fields: serde_json::Map<String, serde_json::Value>| {
-                    fields.iter().any(|(name, value)| name.ends_with("user_id") && value == user_id)
-                },
-            ))
+    event.stream.kind.user_of(&event.stream.id) == Some(user_id) || names(event, "user_id", user_id)
 }
 
-pub(super) fn read_filter(
-    fields: &mut Fields,
-    wanted: &[String],
-    user_id: &str,
-    actor: &str,
-) -> EventFilter {
+/// Whether an event is of a program or one of its participants, or names the program.
+fn is_in(event: &RecordedEvent, program_id: &str) -> bool {
+    let id = &event.stream.id;
+    let is_own = match event.stream.kind {
+        Kind::Program => **id == *program_id,
+        Kind::Participant => ParticipantId::parse(id)
+            .is_some_and(|participant| participant.program_id.as_str() == program_id),
+        _ => false,
+    };
+    is_own || names(event, "program_id", program_id)
+}
+
+/// Whether a field of the event whose name ends like this has this value.
+fn names(event: &RecordedEvent, field: &str, id: &str) -> bool {
+    // Identifiers need no escaping, so a value is found by its plain text.
+    event.payload.contains(id)
+        && serde_json::from_str(&event.payload).is_ok_and(
+            |fields: serde_json::Map<String, serde_json::Value>| {
+                fields.iter().any(|(name, value)| name.ends_with(field) && value == id)
+            },
+        )
+}
+
+/// What a request wants to see.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) event_types: &'a [String],
+    pub(super) user_id: &'a str,
+    pub(super) actor: &'a str,
+    pub(super) program_id: &'a str,
+    pub(super) aggregate_id: &'a str,
+}
+
+pub(super) fn read_filter(fields: &mut Fields, wanted: Wanted<'_>) -> EventFilter {
+    let Wanted { event_types: wanted, user_id, actor, program_id, aggregate_id } = wanted;
     if wanted.len() > MAX_EVENT_TYPES {
         let message = format!("must be at most {MAX_EVENT_TYPES}");
         fields.fault("event_types", ErrorReason::OutOfRange, message);
@@ -118,12 +152,24 @@ pub(super) fn read_filter(
                        'admin', 'service' and 'user', or 'user:ID'";
         fields.fault("actor", ErrorReason::InvalidId, message);
     }
+    let program_id = fields.optional_id("program_id", program_id, ProgramId::parse);
+    if aggregate_id.len() > MAX_AGGREGATE_ID_BYTES {
+        let message = format!("must be at most {MAX_AGGREGATE_ID_BYTES} bytes long");
+        fields.fault("aggregate_id", ErrorReason::FieldTooLong, message);
+    }
     EventFilter {
         event_types: wanted.to_vec(),
         user_id: user_id.map(|user_id| user_id.as_str().into()),
-        actor: Some(actor.into()).filter(|actor: &Arc<str>| !actor.is_empty()),
+        actor: given(actor),
+        program_id: program_id.map(|program_id| program_id.as_str().into()),
+        aggregate_id: given(aggregate_id),
         envelope: None,
     }
+}
+
+/// A text, unless it is empty.
+fn given(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 fn event_message(event: &RecordedEvent) -> pb::Event {
@@ -238,7 +284,7 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Kind, Timestamp};
+    use domain::Timestamp;
 
     #[test]
     fn the_same_event_is_spelled_in_one_way_wherever_it_was_read() {
@@ -251,9 +297,8 @@ mod tests {
         assert_eq!([payload_json(written), payload_json(stored)], [spelled, spelled]);
     }
 
-    #[test]
-    fn an_event_concerns_whom_it_names() {
-        let event = |kind, id: &str, payload: &str| RecordedEvent {
+    fn event(kind: Kind, id: &str, payload: &str) -> RecordedEvent {
+        RecordedEvent {
             position: 1,
             recorded_at: Timestamp(0),
             stream: domain::StreamKey { kind, id: id.into() },
@@ -263,7 +308,11 @@ mod tests {
             payload: payload.into(),
             command_events: None,
             envelope: None,
-        };
+        }
+    }
+
+    #[test]
+    fn an_event_concerns_whom_it_names() {
         let purchase =
             event(Kind::Purchase, "bob", r#"{"buyer_user_id":"ada","purchase_id":"bob"}"#);
         assert!(concerns(&purchase, "ada"));
@@ -272,5 +321,15 @@ mod tests {
         assert!(concerns(&event(Kind::Participant, "club/ada", "{}"), "ada"));
         assert!(!concerns(&event(Kind::Participant, "ada/bob", "{}"), "ada"));
         assert!(concerns(&event(Kind::User, "ada", "{}"), "ada"));
+    }
+
+    #[test]
+    fn an_event_is_in_the_programs_that_it_names_or_is_of() {
+        assert!(is_in(&event(Kind::Program, "club", "{}"), "club"));
+        assert!(is_in(&event(Kind::Participant, "club/ada", "{}"), "club"));
+        assert!(!is_in(&event(Kind::Participant, "clubs/club", "{}"), "club"));
+        assert!(!is_in(&event(Kind::User, "club", "{}"), "club"));
+        assert!(is_in(&event(Kind::Purchase, "p", r#"{"program_id":"club"}"#), "club"));
+        assert!(!is_in(&event(Kind::Purchase, "p", r#"{"buyer_user_id":"club"}"#), "club"));
     }
 }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::Handlers;
-use super::event_log::{EventFilter, read_filter, send_events};
+use super::event_log::{EventFilter, Wanted, read_filter, send_events};
 use crate::api::deadline::end_of;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
@@ -31,8 +31,16 @@ impl Handlers {
             let message = "must be 1 or more, or 0 for the end of the log";
             fields.fault("limit", ErrorReason::OutOfRange, message);
         }
-        let pb::ReadEventsRequest { event_types, user_id, actor, .. } = request;
-        let filter = read_filter(&mut fields, event_types, user_id, actor);
+        let filter = read_filter(
+            &mut fields,
+            Wanted {
+                event_types: &request.event_types,
+                user_id: &request.user_id,
+                actor: &request.actor,
+                program_id: &request.program_id,
+                aggregate_id: &request.aggregate_id,
+            },
+        );
         let filter = fields.finish(Some(filter))?;
         let turn = opening.turn(&self.0).await;
         let head = newest_position(&self.0, &request.consistency_token).await?;
@@ -71,8 +79,16 @@ impl Handlers {
         let opening = open(&self.0, &call)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
-        let pb::WatchEventsRequest { event_types, user_id, actor, .. } = request;
-        let filter = read_filter(&mut fields, event_types, user_id, actor);
+        let filter = read_filter(
+            &mut fields,
+            Wanted {
+                event_types: &request.event_types,
+                user_id: &request.user_id,
+                actor: &request.actor,
+                program_id: &request.program_id,
+                aggregate_id: &request.aggregate_id,
+            },
+        );
         let mut filter = fields.finish(Some(filter))?;
         let name = StreamName::new(call.rpc(), &filter.to_string());
         let turn = opening.turn(&self.0).await;

@@ -3,6 +3,8 @@
 pub(super) mod fraud_checks;
 pub(super) mod rules;
 
+use std::sync::Arc;
+
 use prost::Message;
 use tokio::time::Instant;
 
@@ -19,7 +21,8 @@ use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
-use domain::decide::{Command, EnrollParticipant, existing_program};
+use domain::decide::{Command, EnrollParticipant, existing_program, rehearse_publication};
+use domain::rules::ProgramRules;
 use domain::{Halt, Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, each, load};
 use rules::{program_message, read_program};
 
@@ -50,6 +53,10 @@ impl Handlers {
         let program = call.message.program.clone().unwrap_or_default();
         let read = read_program(&mut fields, &program);
         let (program_id, rules) = fields.finish(read)?;
+        if call.message.validate_only {
+            let program = Some(self.rehearse(&program_id, &rules).await?);
+            return Ok(pb::PublishProgramResponse { program, ..Default::default() });
+        }
         let command = Command::PublishProgram { program_id: program_id.clone(), rules };
         let written = carry_out(&self.0, &call, command).await?;
         let published = async {
@@ -61,6 +68,20 @@ impl Handlers {
             program: Some(program),
             consistency_token: written.consistency_token,
         })
+    }
+
+    /// A program as it would be with these rules.
+    async fn rehearse(
+        &self,
+        program_id: &ProgramId,
+        rules: &Arc<ProgramRules>,
+    ) -> Result<pb::Program, ApiError> {
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            let program = rehearse_publication(work, program_id, rules)?;
+            let current = program.current().ok_or(Halt::Broken("a publication without rules"))?;
+            Ok(program_message(program_id, &program, current))
+        });
+        Ok(found.await?)
     }
 
     pub(super) async fn get_program(

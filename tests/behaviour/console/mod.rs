@@ -1,17 +1,20 @@
 //! The console, by its pages: what a browser gets and sends, without one.
 
 mod celebration;
+mod keys;
 mod live;
+mod log;
 mod operators;
 mod pages;
 mod participants;
 mod program_view;
+mod programs;
 pub(super) mod security;
 
 use testing::plain_http::{Answer, send};
 
 use crate::support::*;
-use testing::Client;
+use testing::{Client, Server};
 
 /// What browsers say of a form that was on a page of the same site.
 const SAME_ORIGIN: &str = "sec-fetch-site: same-origin";
@@ -86,6 +89,15 @@ impl Browser {
         let fields = [("login", login), ("password", password)];
         self.fill("/sign-in", "/sign-in", &fields).await
     }
+}
+
+/// Somebody who has signed in as operator, as `ada`.
+async fn operator(server: &Server, client: &Client) -> Browser {
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    security::make_operator(client, "ada").await;
+    ada.sign_in("ada", PASSWORD).await;
+    ada
 }
 
 /// The value of a hidden field in the form with this action.

@@ -1,4 +1,4 @@
-//! Pages of operators for what waits: payments and jobs.
+//! Pages of operators for what waits: payments, jobs and mails.
 
 use testing::TestDatabase;
 use testing::stripe_events::{Payment, deliver, server_with_endpoint};
@@ -79,5 +79,45 @@ async fn an_operator_sees_the_jobs_and_tries_a_parked_one_again() {
     assert_eq!(fill.status, 303, "{}", fill.text());
     let parked = "select count(*) from jobs where dedupe_key = 'a-day' and state = 'parked'";
     assert_eq!(database.count(parked).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_why_a_mail_was_not_sent_and_sends_it_again() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let mut ada = operator(&server, &client).await;
+    let mut bob = Browser::new(&server.address);
+    bob.register("bob", "").await;
+    assert_eq!(bob.get("/o/mails").await.status, 403, "a participant is no operator");
+    let user_id = super::security::user_id_of(&client, "bob").await;
+    sqlx::query(
+        "with parked as (
+             insert into jobs (kind, dedupe_key, payload, state, attempts, last_error)
+             values ('mail', 'parked-mail', '{}', 'parked', 10, '<refused>') returning id
+         )
+         insert into mails (job_id, kind, user_id) select id, 'welcome', $1 from parked",
+    )
+    .bind(&user_id)
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let page = Browser::shown(&ada.get("/o/mails?state=parked").await);
+    assert!(page.contains("&lt;refused&gt;") && page.contains("Parked"), "{page}");
+    let page = Browser::shown(&ada.get("/o/mails?user=bob&state=parked").await);
+    assert!(page.contains("1 mail"), "{page}");
+    let page = Browser::shown(&ada.get("/o/mails?user=ada&state=parked").await);
+    assert!(page.contains("No mails"), "{page}");
+    let page = Browser::shown(&ada.get(&format!("/o/users/{user_id}")).await);
+    assert!(page.contains(&format!("/o/mails?user={user_id}")), "{page}");
+    let list = format!("/o/mails?user={user_id}&state=parked");
+    let page = Browser::shown(&ada.get(&list).await);
+    let mail_id = hidden(&page, "/o/mails", "mail_id").unwrap();
+    let sent = [("mail_id", &*mail_id), ("user", &*user_id), ("state", "parked")];
+    let again = ada.fill(&list, "/o/mails", &sent).await;
+    assert_eq!(again.status, 303, "{}", again.text());
+    let parked = "select count(*) from jobs where dedupe_key = 'parked-mail' and state = 'parked'";
+    assert_eq!(database.count(parked).await, 0);
+    let refused = ada.fill("/o/mails", "/o/keys", &sent).await;
+    assert_eq!(refused.status, 403, "the form of another page: {}", refused.text());
     server.stop().await;
 }

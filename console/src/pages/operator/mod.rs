@@ -1,10 +1,18 @@
 //! Pages for operators.
 
+pub mod event;
 pub mod jobs;
+pub mod keys;
+pub mod log;
+pub mod mails;
 pub mod overview;
 pub mod payments;
 pub mod person;
+pub mod program;
+mod program_form;
+pub mod program_versions;
 pub mod program_view;
+pub mod programs;
 pub mod purchase;
 pub mod purchases;
 pub mod record;

@@ -1,18 +1,20 @@
 //! One person on one page.
 
 use contract::pb::{
-    GetUserResponse, Mail, MailState, Money, Participant, PurchaseDetail, ReferralStatus, Session,
-    UserRole, UserStatus,
+    GetUserResponse, Mail, Money, Participant, PurchaseDetail, ReferralStatus, Session, UserRole,
+    UserStatus,
 };
 use maud::{Markup, html};
 
+use super::mails::{path as mails_path, state_and_reason};
 use super::{name, role, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
 use crate::pages::profile::client;
-use crate::parts::{self, FormKeys, Tone, badge, empty, failed, table};
+use crate::parts::{self, FormKeys, badge, empty, failed, table};
 use crate::reader::Reader;
+use crate::text::log::LOG;
 use crate::text::operator as text;
 
 /// A program that the person is in, with what they have there.
@@ -70,7 +72,10 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                     @match &view.purchases { Ok(found) => (purchases(found, reader)), Err(why) => (failed(why)) }
                 }
                 section.card.flush {
-                    div.card-head { h2 { (text::MAILS) } }
+                    div.card-head {
+                        h2 { (text::MAILS) }
+                        a href=(reader.to(&mails_path(&user.user_id, ""))) { (text::ALL_MAILS) }
+                    }
                     @match &view.mails { Ok(found) => (mails(found, reader)), Err(why) => (failed(why)) }
                 }
             }
@@ -108,6 +113,7 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
+                dt { (LOG) } dd { a href=(reader.to(&format!("/o/log?user={}", user.user_id))) { (text::EVENTS_ABOUT) } }
                 dt { (text::FLAGS) } dd { @match &view.flags { Ok(count) => (reader.number(i128::try_from(*count).unwrap_or_default())), Err(_) => "–" } }
             }
         }
@@ -238,23 +244,12 @@ fn mails(found: &[Mail], reader: &Reader) -> Markup {
     };
     let rows = html! {
         @for mail in found {
-            @let (tone, words) = mail_state(mail.state());
             tr {
                 th scope="row" { (text::mail_kind(mail.kind())) }
-                td { (badge(tone, words)) @if !mail.skip_reason.is_empty() { small.break { (mail.skip_reason) } } }
+                td { (state_and_reason(mail)) }
                 td.wide { (reader.exact_time(mail.create_time.as_ref())) }
             }
         }
     };
     table(text::MAILS, &head, &rows)
-}
-
-fn mail_state(state: MailState) -> (Tone, &'static str) {
-    match state {
-        MailState::Queued | MailState::Sending => (Tone::Info, text::QUEUED),
-        MailState::Sent => (Tone::Good, text::SENT),
-        MailState::Skipped => (Tone::Plain, text::SKIPPED),
-        MailState::Parked => (Tone::Bad, text::PARKED),
-        MailState::Unspecified => (Tone::Plain, "–"),
-    }
 }

@@ -1,9 +1,9 @@
 //! People: all of them, the participants of a program, or the one that was searched for.
 
-use contract::pb::{Program, UserDetail, UserStatus};
+use contract::pb::{Program, UserDetail, UserRole, UserStatus};
 use maud::{Markup, html};
 
-use super::{name, user_status};
+use super::{name, role, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, table, table_foot};
@@ -18,6 +18,8 @@ pub struct View<'a> {
     pub programs: &'a [Program],
     /// The program that was chosen; empty for all people.
     pub program_id: &'a str,
+    /// Whether they are operators and admins.
+    pub is_staff: bool,
     /// What was searched for and not found.
     pub not_found: Option<&'a str>,
     /// The path of the next page; `None` if there is none.
@@ -40,9 +42,11 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         }
         @if let Some(wanted) = view.not_found { (parts::notice(&text::nobody_found(wanted))) }
         nav.segments.scroll aria-label=(text::PROGRAM) {
-            a href=(reader.to("/o/users")) aria-current=[view.program_id.is_empty().then_some("true")] { (text::ALL) }
+            @let is_all = view.program_id.is_empty() && !view.is_staff;
+            a href=(reader.to("/o/users")) aria-current=[is_all.then_some("true")] { (text::ALL) }
+            a href=(reader.to("/o/users?staff=1")) aria-current=[view.is_staff.then_some("true")] { (text::STAFF) }
             @for program in view.programs {
-                @let is_chosen = program.program_id == view.program_id;
+                @let is_chosen = program.program_id == view.program_id && !view.is_staff;
                 a href=(reader.to(&format!("/o/users?program={}", program.program_id))) aria-current=[is_chosen.then_some("true")] { (program.display_name) }
             }
         }
@@ -60,10 +64,13 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 }
 
 fn list(view: &View<'_>, reader: &Reader) -> Markup {
+    if view.users.is_empty() && view.is_staff {
+        return empty(Icon::PEOPLE, text::NO_STAFF, text::NO_STAFF_WORDS, &html! {});
+    }
     if view.users.is_empty() {
         return empty(Icon::PEOPLE, text::NOBODY, text::NOBODY_WORDS, &html! {});
     }
-    let in_program = !view.program_id.is_empty();
+    let in_program = !view.program_id.is_empty() && !view.is_staff;
     let head = html! {
         th scope="col" { (text::NAME) }
         th.wide scope="col" { (text::STATUS) }
@@ -74,7 +81,9 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
         th.wide scope="col" { (text::SINCE) }
     };
     let rows = html! { @for detail in view.users { (row(detail, in_program, reader)) } };
-    let first = if in_program {
+    let first = if view.is_staff {
+        "/o/users?staff=1".into()
+    } else if in_program {
         format!("/o/users?program={}", view.program_id)
     } else {
         "/o/users".into()
@@ -95,7 +104,13 @@ fn row(detail: &UserDetail, in_program: bool, reader: &Reader) -> Markup {
                 small.break { (user.username) }
                 @if user.status() != UserStatus::Active { small.phone { (words) } }
             }
-            td.wide { (badge(tone, words)) }
+            td.wide {
+                (badge(tone, words))
+                @if user.role() != UserRole::Participant {
+                    @let (tone, words) = role(user.role());
+                    " " (badge(tone, words))
+                }
+            }
             @if in_program {
                 td.wide { @if let Some(of) = &detail.participant { code { (of.code) } } }
                 td.number { (reader.amount(detail.balances.first())) }

@@ -45,6 +45,7 @@ pub use payment::{Report, ReportPayment};
 pub use payout::{ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
 pub use payout_lines::CollectPayoutLine;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
+pub use program::rehearse_publication;
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::registration::default_programs;
+use crate::rehearsal::Rehearsal;
 use crate::rules::ProgramRules;
 use crate::user::MAX_PROGRAMS_PER_USER;
 use crate::{
@@ -34,6 +35,20 @@ pub(super) fn publish(
         begin_to_enroll_by_default(work, program_id)?;
     }
     Ok(())
+}
+
+/// Tries out a publication, and returns the program as it would then be.
+///
+/// # Errors
+/// The refusal that the publication would get.
+pub fn rehearse_publication(
+    work: &mut dyn Work,
+    program_id: &ProgramId,
+    rules: &Arc<ProgramRules>,
+) -> Result<Arc<Program>, Halt> {
+    let mut work = Rehearsal::on(work);
+    publish(&mut work, program_id, rules)?;
+    load::<Program>(&mut work, program_id)
 }
 
 /// Makes a program, which is published already, one that enrolls by default. A plain sign-up enters all of

@@ -53,7 +53,8 @@ pub(super) async fn publish(
 ) -> Result<(), Status> {
     let away = || Status::unavailable("the server is down");
     let channel = servers.channel(server).ok_or_else(away)?;
-    let message = PublishProgramRequest { program: Some(program), request_id };
+    let message =
+        PublishProgramRequest { program: Some(program), request_id, ..Default::default() };
     ProgramServiceClient::new(channel).publish_program(servers.request(message)).await?;
     Ok(())
 }

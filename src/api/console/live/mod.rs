@@ -6,6 +6,7 @@
 //! stream that ends otherwise is opened again by the page.
 
 mod leaderboard;
+mod log;
 mod overview;
 mod participant;
 
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/live/participant/{program}", get(participant::follow))
         .route("/live/earnings/{program}", get(participant::follow_earnings))
         .route("/live/leaderboard/{program}", get(leaderboard::follow))
+        .route("/live/log", get(log::follow))
         .route("/live/overview", get(overview::follow))
 }
 

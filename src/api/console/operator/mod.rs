@@ -1,10 +1,14 @@
 //! Pages of operators. Nothing here says who may see them: the calls that they make do.
 
 mod jobs;
+mod keys;
+pub(super) mod log;
+mod mails;
 pub(super) mod overview;
 mod payments;
 mod person;
 mod program_view;
+mod programs;
 mod purchase;
 mod purchases;
 mod record;
@@ -31,6 +35,15 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/purchases/{purchase}", get(purchase::show).post(purchase::refund))
         .route("/o/payments", get(payments::show).post(payments::attach))
         .route("/o/payments/seen", post(payments::acknowledge))
+        .route("/o/programs", get(programs::list))
+        .route("/o/programs/{program}", get(programs::show))
+        .route("/o/programs/{program}/versions", get(programs::versions))
+        .route("/o/publish", get(programs::new).post(programs::publish))
+        .route("/o/mails", get(mails::show).post(mails::retry))
+        .route("/o/keys", get(keys::show).post(keys::create))
+        .route("/o/keys/revoke", post(keys::revoke))
+        .route("/o/log", get(log::show))
+        .route("/o/log/{position}", get(log::one))
         .route("/o/jobs", get(jobs::show).post(jobs::retry))
         .route("/o/record", get(record::show).post(record::record))
 }

@@ -22,9 +22,11 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     }
     let person = visit.person().await?;
     let (program_id, later) = (visit.query("program"), visit.query("page"));
+    let staff = visit.query("staff");
     let (users, programs) = tokio::join!(
         visit.call(pb::ListUsersRequest {
-            program_id: program_id.into(),
+            program_id: if staff.is_empty() { program_id.into() } else { String::new() },
+            staff_only: !staff.is_empty(),
             page_size: PEOPLE,
             page_token: later.into(),
             ..Default::default()
@@ -36,8 +38,13 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
         users: &users.users,
         programs: &programs,
         program_id,
+        is_staff: !staff.is_empty(),
         not_found: Some(wanted).filter(|wanted| !wanted.trim().is_empty()),
-        next: next_page("/o/users", &[("program", program_id)], &users.next_page_token),
+        next: next_page(
+            "/o/users",
+            &[("program", program_id), ("staff", staff)],
+            &users.next_page_token,
+        ),
         is_later: !later.is_empty(),
     };
     let form_token = visit.form_token();

@@ -123,7 +123,7 @@ async fn ledger(of: &Of<'_>, page: &str, since: &str) -> Result<Ledger, tonic::S
 }
 
 /// The last moment of a day, as `2026-11-28`, in a zone.
-fn end_of_day(day: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub(in crate::api::console) fn end_of_day(day: &str, zone: &TimeZone) -> Option<Timestamp> {
     let next = day.parse::<Date>().ok()?.tomorrow().ok()?;
     let end = next.to_zoned_datetime(zone.clone()).ok()?.timestamp();
     let last = end.as_microsecond() - 1;
