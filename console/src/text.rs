@@ -1029,6 +1029,7 @@ pub mod program {
     pub const PROGRAMS: &str = "Programs";
     pub const PROGRAMS_WORDS: &str =
         "The rules by which people earn. Every change is a new version.";
+    pub const RULES: &str = "Rules";
     pub const FIGURES: &str = "Figures";
     pub const NEW_PROGRAM: &str = "New program";
     pub const NEW_PROGRAM_WORDS: &str = "Fill in the form or write the JSON. Nothing is in force before you have seen it and published it.";

@@ -15,6 +15,7 @@ use crate::pages::participant::status;
 use crate::parts::{self, badge, counter, empty, failed, table, table_foot};
 use crate::reader::{Reader, short_date};
 use crate::text::operator as text;
+use crate::text::program::RULES;
 
 /// What top referrers can be ranked by, as addresses name it.
 pub const METRICS: [(&str, LeaderboardMetric, &str); 3] = [
@@ -101,8 +102,10 @@ pub struct View<'a> {
 pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let program = view.program;
     let below = text::id_and_version(&program.program_id, program.version);
+    let rules = format!("/o/programs/{}", program.program_id);
+    let rules = parts::link(reader, &rules, RULES, false);
     let main = html! {
-        (parts::head(title(program), &below, &html! {}))
+        (parts::head(title(program), &below, &rules))
         nav.segments.scroll aria-label=(text::PROGRAM) {
             @for of in view.programs {
                 a href=(reader.to(&path(&of.program_id))) aria-current=[(of.program_id == program.program_id).then_some("page")] {
