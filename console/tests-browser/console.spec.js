@@ -72,6 +72,73 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   faults.none();
 });
 
+test("flags are decided about with the keyboard, and new ones appear by themselves", async ({ browser }) => {
+  const [john, ...others] = ["john", "one", "two", "three"].map(fresh);
+  /** Signs up with an address that is like john's. */
+  const signUp = (username, number, code) =>
+    call("AccountService/RegisterUser", {
+      user_id: username,
+      username,
+      email: `${john}.smith${number}@mail.example`,
+      program_id: "tiered-points",
+      referral_code: code,
+    });
+  const code = signUp(john, "", "").participants[0].code;
+  signUp(others[0], "1", code);
+  signUp(others[1], "2", code);
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const faults = watch(page);
+  await page.goto(`/o/fraud?user=${john}`);
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  const cards = page.locator("article.flag");
+  await expect(cards).toHaveCount(2);
+  await check(page, "the queue");
+  await page.keyboard.press("?");
+  await expect(page.locator("#keys")).toBeVisible();
+  await check(page, "the list of keys");
+  await page.keyboard.press("?");
+  await expect(page.locator("#keys")).toBeHidden();
+  // Nothing is decided about as long as no flag is framed.
+  await page.keyboard.press("r");
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  await expect(cards.nth(1)).toBeFocused();
+  await page.keyboard.press("k");
+  await expect(cards.nth(0)).toBeFocused();
+  await expect(cards.nth(0)).toContainText(others[1]);
+  await page.keyboard.press("r");
+  await expect(page.getByText("Released: the referral counts.")).toBeVisible();
+  await expect(cards).toHaveCount(1);
+  await expect(cards.nth(0)).toBeFocused();
+  signUp(others[2], "3", code);
+  await expect(cards).toHaveCount(2);
+  await expect(cards.nth(0)).toContainText(others[2]);
+  await page.keyboard.press("k");
+  await page.keyboard.press("n");
+  await page.keyboard.type("just like the others");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("d");
+  await expect(page.getByText("Rejected, and the person is deactivated.")).toBeVisible();
+  await expect(cards).toHaveCount(1);
+  await page.keyboard.press("x");
+  await expect(page.getByText("Nothing to decide")).toBeVisible();
+  await page.goto(`/o/fraud?user=${others[2]}&state=resolved`);
+  await cards.getByRole("link").first().click();
+  await expect(page.getByText("just like the others")).toBeVisible();
+  for (const width of SIZES) {
+    await page.setViewportSize({ width, height: 800 });
+    await check(page, `a flag ${width}`);
+  }
+  // Keys can be switched off.
+  await page.goto(`/o/fraud?user=${john}&state=all`);
+  await page.keyboard.press("?");
+  await page.getByRole("button", { name: "Keys are on" }).click();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  await expect(cards.first()).not.toBeFocused();
+  faults.none();
+});
+
 test("a participant's pages are accessible in both themes and at all widths", async ({ browser }) => {
   const page = await visitor(browser);
   const faults = watch(page);

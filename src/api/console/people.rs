@@ -4,7 +4,10 @@ use console::icons::Icon;
 use console::page::{Link, Links, Sidebar};
 use console::pages::participant::path;
 use console::text;
-use console::text::{operator as of_operators, participant as of_participants};
+use console::text::{
+    money as of_money, operator as of_operators, participant as of_participants,
+    review as of_review,
+};
 
 use super::answers::Refused;
 use super::visit::{SignedIn, Visit};
@@ -154,6 +157,10 @@ fn operators(current: &str) -> Links {
             of(Icon::CHART, of_operators::OVERVIEW, "/o"),
             of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
             of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
+            of(Icon::FLAG, of_review::FRAUD, "/o/fraud"),
+            of(Icon::BANK, of_money::PAYOUTS, "/o/payouts"),
+            of(Icon::CHECK, of_money::APPROVALS, "/o/approvals"),
+            of(Icon::GIFT, of_money::STORE, "/o/items"),
             of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
             of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),
         ],

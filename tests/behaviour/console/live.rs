@@ -10,17 +10,18 @@ use super::*;
 use contract::pb::{LogoutRequest, SetUserRoleRequest};
 
 /// An open stream of server-sent events.
-struct Stream {
+pub(super) struct Stream {
     connection: TcpStream,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Stream {
-    async fn open(browser: &Browser, path: &str, token: &str) -> Self {
+    pub(super) async fn open(browser: &Browser, path: &str, token: &str) -> Self {
         let mut connection = TcpStream::connect(&browser.address).await.unwrap();
         let request = format!(
-            "GET {path}?resume_token={token} HTTP/1.1\r\nhost: x\r\ncookie: {}\r\naccept: text/event-stream\r\n\
+            "GET {path}{}resume_token={token} HTTP/1.1\r\nhost: x\r\ncookie: {}\r\naccept: text/event-stream\r\n\
              accept-encoding: gzip\r\n\r\n",
+            if path.contains('?') { '&' } else { '?' },
             browser.cookie.clone().unwrap_or_default(),
         );
         connection.write_all(request.as_bytes()).await.unwrap();
@@ -28,7 +29,7 @@ impl Stream {
     }
 
     /// Reads until the text is there.
-    async fn until(&mut self, wanted: &str) {
+    pub(super) async fn until(&mut self, wanted: &str) {
         let reading = async {
             let mut bytes = vec![0; 64 * 1024];
             while !self.text.contains(wanted) {
@@ -42,13 +43,13 @@ impl Stream {
     }
 
     /// The id of the last message that has one.
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         let mut ids = self.text.lines().filter_map(|line| line.strip_prefix("id: "));
         ids.next_back().expect("an id").trim().to_owned()
     }
 }
 
-fn token_of(page: &str) -> String {
+pub(super) fn token_of(page: &str) -> String {
     page.split("data-token=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 

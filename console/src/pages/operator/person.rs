@@ -6,7 +6,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{name, role, user_status};
+use super::{balance, name, role, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
@@ -39,6 +39,8 @@ pub struct View<'a> {
     pub mails: Result<Vec<Mail>, String>,
     /// How many fraud flags are about them.
     pub flags: Result<usize, String>,
+    /// Where these are.
+    pub flags_path: String,
     /// What the forms carry, one for each form.
     pub keys: &'a dyn Fn() -> FormKeys,
     /// Whether the reader may change what the person may do.
@@ -108,7 +110,13 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
-                dt { (text::FLAGS) } dd { @match &view.flags { Ok(count) => (reader.number(i128::try_from(*count).unwrap_or_default())), Err(_) => "–" } }
+                dt { (text::FLAGS) } dd {
+                    @match &view.flags {
+                        Ok(0) => "0",
+                        Ok(count) => a href=(reader.to(&view.flags_path)) { (reader.number(i128::try_from(*count).unwrap_or_default())) },
+                        Err(_) => "–",
+                    }
+                }
             }
         }
     }
@@ -190,7 +198,11 @@ fn memberships(memberships: &[Membership], reader: &Reader) -> Markup {
                         @if of.participant.referral_status() != ReferralStatus::Unspecified { " " (badge(tone, words)) }
                     }
                 }
-                td.number { @match &of.balances { Ok(balances) => (reader.amount(balances.first())), Err(_) => "–" } }
+                td.number {
+                    a href=(reader.to(&balance::path(&of.participant.user_id, &of.participant.program_id))) {
+                        @match &of.balances { Ok(balances) => (reader.amount(balances.first())), Err(_) => "–" }
+                    }
+                }
             }
         }
     };
