@@ -1085,7 +1085,7 @@ pub mod money {
     pub const NO_LINES_WORDS: &str = "No line of this payout is like this.";
     pub const WHO: &str = "Who";
     pub const AMOUNT: &str = "Amount";
-    pub const SAY_WHAT_BECAME: &str = "Say what became of it";
+    pub const SAY_WHAT_BECAME: &str = "Decide…";
     pub const WAS_PAID: &str = "It was paid";
     pub const WAS_NOT_PAID: &str = "It was not paid";
     pub const CAME_BACK: &str = "It came back";
@@ -1201,7 +1201,7 @@ pub mod money {
     pub const NO_REDEMPTIONS_WORDS: &str =
         "What participants redeem appears here, and is handed over or cancelled.";
     pub const FULFIL: &str = "Handed over";
-    pub const CANCEL: &str = "Cancel";
+    pub const CANCEL: &str = "Cancel it";
 
     pub fn of_reward(id: &str) -> String {
         format!("(reward {id})")

@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, check, codeOf, follows, fresh, join, OPERATOR, operator, PASSWORD, record, refer, visitor, watch,
+  buy, call, check, codeOf, follows, fresh, join, OPERATOR, operator, PASSWORD, record, refer, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
@@ -72,6 +72,37 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   faults.none();
 });
 
+test("pages about money are accessible, and a large adjustment waits for somebody else", async ({ browser }) => {
+  test.slow();
+  const people = await browser.newPage();
+  const ada = fresh("ada");
+  await join(people, ada, PROGRAM);
+  const { user } = call("AccountService/FindUser", { username: ada });
+  const page = await operator(browser);
+  const faults = watch(page);
+  const balance = `/o/users/${user.userId}/balance/${PROGRAM}`;
+  await page.goto(balance);
+  await page.getByLabel("Amount").fill("-12.50");
+  await page.getByLabel("Reason").fill("goodwill");
+  await page.getByRole("button", { name: "Adjust" }).click();
+  await expect(page.getByText("The balance is adjusted.")).toBeVisible();
+  await page.getByLabel("Amount").fill("2000");
+  await page.getByLabel("Reason").fill("goodwill");
+  await page.getByRole("button", { name: "Adjust" }).click();
+  await expect(page.getByText("You have asked for this")).toBeVisible();
+  for (const path of [balance, "/o/payouts", "/o/approvals", "/o/items", "/o/items/redemptions"]) {
+    await page.goto(path);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      for (const width of SIZES) {
+        await page.setViewportSize({ width, height: 800 });
+        await check(page, `${path} ${colorScheme} ${width}`);
+      }
+    }
+  }
+  faults.none();
+});
+
 test("flags are decided about with the keyboard, and new ones appear by themselves", async ({ browser }) => {
   const [john, ...others] = ["john", "one", "two", "three"].map(fresh);
   /** Signs up with an address that is like john's. */
@@ -86,7 +117,7 @@ test("flags are decided about with the keyboard, and new ones appear by themselv
   const code = signUp(john, "", "").participants[0].code;
   signUp(others[0], "1", code);
   signUp(others[1], "2", code);
-  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const page = await operator(browser);
   const faults = watch(page);
   await page.goto(`/o/fraud?user=${john}`);
   await expect(page.locator(".page-head .live")).toHaveText("Live");

@@ -190,7 +190,7 @@ fn line(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
         tr {
             th scope="row" {
                 (user_link(&line.user_id, reader))
-                small { (reader.exact_time(line.change_time.as_ref().or(line.create_time.as_ref()))) }
+                small.wide { (reader.exact_time(line.change_time.as_ref().or(line.create_time.as_ref()))) }
                 @if can_decide { (decide(line, view, reader)) }
             }
             td {
