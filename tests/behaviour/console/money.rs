@@ -209,9 +209,9 @@ async fn a_reward_is_held_and_released_from_the_page_of_its_earner_and_of_its_pu
     let (database, server, client, [mut ada, _]) = scene().await;
     let code = code_of(&client, "cem", LINES).await;
     client.sign_up(LINES, "fay", &code).await.unwrap();
-    client.buy("p/1", "fay", "INR", 200_000).await.unwrap();
+    let bought = client.buy("p/1", "fay", "INR", 200_000).await.unwrap().consistency_token;
     let path = &*format!("/o/users/cem/balance/{LINES}");
-    let page = Browser::shown(&ada.get(path).await);
+    let page = Browser::shown(&ada.get(&format!("{path}?at={bought}")).await);
     let action = &*format!("{path}/rewards");
     let reward_id = hidden(&page, action, "reward_id").unwrap_or_else(|| panic!("{page}"));
     // The purchase has a sign in its id that divides paths.
