@@ -16,8 +16,8 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    approvals, balance, flag, fraud, items, overview, payout, payouts, person, program_view, purchase,
-    purchases, record, redemptions, users,
+    approvals, balance, flag, fraud, items, overview, payout, payouts, person, program_view,
+    purchase, purchases, record, redemptions, users,
 };
 use tributary_console::pages::participant::{
     Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
