@@ -13,6 +13,9 @@
 //   `end`: the session or the permission has ended; its data is the address to go to.
 // - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
 // - Forms with `data-mirror` are the same thing in several forms: when one is edited, the server writes the others.
+// - `<div data-queue>` has entries that j and k go along. `data-key="a"` is pressed by that key while its entry has the
+//   focus, or from anywhere if it is in none. `data-keys` is only of use with a script; `data-keys="switch"` turns keys
+//   off and on.
 // - Forms with method post are sent by fetch, except with `data-plain` (downloads). The answer is a page.
 //
 // Nothing here sets a style attribute or writes a script, which the content security policy forbids.
@@ -256,6 +259,8 @@ function show(next, address) {
     location.assign(address ?? location.href);
     return;
   }
+  // Who decides about an entry of a queue goes on with the one that takes its place.
+  const at = address ? place() : -1;
   const change = () => {
     if (address && address !== location.href) history.pushState(null, "", address);
     document.title = next.title;
@@ -276,7 +281,7 @@ function show(next, address) {
     shown = location.pathname + location.search;
     const fault = main.querySelector("[aria-invalid='true'], .notice.bad");
     if (fault instanceof HTMLElement) fault.focus();
-    else if (address) main.focus({ preventScroll: true });
+    else if (address && (at < 0 || !go(at))) main.focus({ preventScroll: true });
     enliven();
     live.begin();
   };
@@ -404,18 +409,66 @@ function clicked(event) {
   // Who closes the sheet without sharing has not failed.
   else if (url !== undefined) navigator.share({ url, title: button.title }).catch(() => {});
   else if ("dismiss" in button.dataset) button.closest(".toast")?.remove();
+  else if (button.dataset.keys === "switch") keys.turn();
 }
 
-/** Presses the button with this key, as `<button data-key="a">`. @param {KeyboardEvent} event */
+/** The entries of the queue, as `<div data-queue>` has them. @returns {HTMLElement[]} */
+function entries() {
+  const found = [...document.querySelectorAll("[data-queue] > *")];
+  return found.filter((entry) => entry instanceof HTMLElement);
+}
+
+/** Which entry has the focus; -1 if none has. */
+function place() {
+  return entries().findIndex((entry) => entry.contains(document.activeElement));
+}
+
+/** Gives the focus to an entry of the queue, or to the one next to where it would be. @param {number} at */
+function go(at) {
+  const all = entries();
+  const entry = all[Math.max(0, Math.min(at, all.length - 1))];
+  entry?.focus({ preventScroll: true });
+  entry?.scrollIntoView({ block: "nearest" });
+  return entry !== undefined;
+}
+
+/** Whether single keys do something: some readers' tools press them by themselves, so they can be switched off. */
+const keys = {
+  get areOn() {
+    return localStorage.getItem("keys") !== "off";
+  },
+  turn() {
+    localStorage.setItem("keys", this.areOn ? "off" : "on");
+    enliven();
+  },
+};
+
+/**
+ * Goes along the queue with j and k, and presses the button with this key, as `<button data-key="a">`: one of the entry
+ * that has the focus, or one outside of all. Fields get the focus instead.
+ * @param {KeyboardEvent} event
+ */
 function pressed(event) {
+  const { key, target } = event;
   const own = "input, textarea, select, dialog";
-  const isTyping = event.target instanceof Element && event.target.closest(own);
-  if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  if (button instanceof HTMLElement) {
+  const field = target instanceof HTMLElement ? target.closest(own) : null;
+  if (key === "Escape" && field?.closest("[data-queue]")) go(place());
+  const isTyping = field && !field.matches("[type=checkbox]");
+  const isOther = event.ctrlKey || event.metaKey || event.altKey || event.repeat;
+  if (isTyping || isOther || !keys.areOn) return;
+  const step = { j: 1, k: -1 }[key];
+  if (step && go(place() + step)) {
     event.preventDefault();
-    button.click();
+    return;
   }
+  const entry = entries()[place()];
+  const wanted = [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
+  const reachable = wanted.filter((of) => entry?.contains(of) || !of.closest("[data-queue]"));
+  const found = reachable.find((of) => of.checkVisibility());
+  if (!(found instanceof HTMLElement)) return;
+  event.preventDefault();
+  if (found.matches("input:not([type=checkbox]), textarea")) found.focus();
+  else found.click();
 }
 
 /** Ticks the rules that what is typed meets, as `<li data-pattern="^.{12,}$">`. @param {Event} event */
@@ -527,6 +580,11 @@ function enliven() {
   }
   for (const button of document.querySelectorAll("[data-print]")) {
     if (button instanceof HTMLElement) button.hidden = false;
+  }
+  for (const button of document.querySelectorAll("[data-keys]")) {
+    if (!(button instanceof HTMLElement)) continue;
+    button.hidden = false;
+    if (button.dataset.keys === "switch") button.ariaPressed = String(keys.areOn);
   }
   for (const said of document.querySelectorAll(".toast:not([data-shown])")) {
     said.setAttribute("data-shown", "");

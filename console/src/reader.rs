@@ -224,6 +224,16 @@ impl Reader {
     }
 }
 
+/// An id as a segment of a path: ids may have signs that paths are divided by.
+#[must_use]
+pub fn segment(id: &str) -> String {
+    let encoded = id.bytes().map(|byte| {
+        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    });
+    encoded.collect()
+}
+
 /// A moment of the contract.
 #[must_use]
 pub fn moment(time: &Timestamp) -> Option<jiff::Timestamp> {
@@ -289,6 +299,12 @@ mod tests {
         assert_eq!(reader("en").percent(500), "5%");
         assert_eq!(reader("en").percent(1_250), "12.5%");
         assert_eq!(reader("en").percent(0), "0%");
+    }
+
+    #[test]
+    fn ids_do_not_divide_paths() {
+        assert_eq!(segment("a-b.c_d~9"), "a-b.c_d~9");
+        assert_eq!(segment("a/b?c=d+e|%ä"), "a%2Fb%3Fc%3Dd%2Be%7C%25%C3%A4");
     }
 
     #[test]

@@ -69,6 +69,20 @@ pub fn done(name: &str) -> Option<&'static str> {
         "revoked" => "The key is revoked. Nothing can be done with it any more.",
         "retried" => "The job is tried again.",
         "published" => "Published. It is in force now.",
+        "released" => "Released: the referral counts.",
+        "rejected" => "Rejected: the referral does not count.",
+        "rejected-deactivated" => "Rejected, and the person is deactivated.",
+        "payout-created" => "The payout is created, and collects what is available.",
+        "payout-decided" => "Noted.",
+        "asked" => "Asked for. Somebody else has to approve it.",
+        "approved" => "Approved and done.",
+        "declined" => "Declined: it is not done.",
+        "reward-held" => "Held: what is left of the reward is pending.",
+        "reward-released" => "Released: what is left of the reward is available.",
+        "adjusted" => "The balance is adjusted.",
+        "item-published" => "The store has it like this from now on.",
+        "fulfilled" => "Noted: it was handed over.",
+        "cancelled" => "Cancelled: what was paid is given back.",
         "sample" => "Sample people are on their way. Watch the numbers grow.",
         _ => return None,
     })
@@ -164,6 +178,30 @@ pub mod faults {
                 "The payment is recorded as a purchase of somebody else, and stays so."
             }
             R::JobNotFound | R::JobNotParked => "This job is done, or is tried again already.",
+            R::FraudFlagNotFound => "There is no such flag any more.",
+            R::FraudFlagWithoutUser => "There is no account that could be deactivated.",
+            R::ApprovalNotFound => "There is no such request.",
+            R::ApprovalDecided => "Somebody has decided about this already.",
+            R::SelfApproval => "Somebody else has to approve this.",
+            R::PayoutNotFound | R::PayoutLineNotFound => "There is no such payout or line.",
+            R::PayoutIdReused => "There is another payout with this id.",
+            R::PayoutCollecting => "A payout of this program is collecting. Wait until it is done.",
+            R::PayoutsOff => "This program does not pay out.",
+            R::PayoutDecided => "Somebody has decided about the whole payout already.",
+            R::PayoutLineDecided => "Somebody has decided about this line already.",
+            R::OwnPayoutLine => {
+                "A line is your own, so another operator has to say what became of it."
+            }
+            R::PayoutAwaitsApproval => "This waits for an approval already.",
+            R::BalanceLimitReached => "The balance would become larger than balances can be.",
+            R::RewardNotFound => "There is no such reward.",
+            R::AdjustmentIdReused => "There is another adjustment with this id.",
+            R::RedemptionNotFound => "There is no such redemption.",
+            R::RedemptionFulfilled => "This was handed over already.",
+            R::RedemptionCancelled => "This was cancelled already.",
+            R::StockBelowTaken => "More pieces than that are redeemed already.",
+            R::TooManyItems => "The store is full. Change an item instead of adding one.",
+            R::TierNotFound => "The program has no such tier.",
             R::OutOfStock => "Somebody was faster: this item is sold out.",
             R::ItemLimitReached => "You have as many of this item as one person can have.",
             R::TierTooLow => "This item needs a higher tier.",
@@ -231,32 +269,18 @@ pub mod faults {
             | R::PasswordWithoutDigit
             | R::PasswordWithoutSpecial
             | R::RefundNotFound
-            | R::RewardNotFound
             | R::DisputeNotFound
             | R::ProgramVersionNotFound
-            | R::FraudFlagNotFound
-            | R::ApprovalNotFound
-            | R::FraudFlagWithoutUser
             | R::MailedTokenUnknown
             | R::UserIdTaken
-            | R::AdjustmentIdReused
             | R::AlreadyEnrolled
-            | R::RedemptionNotFound
             | R::RedemptionIdReused
-            | R::RedemptionFulfilled
-            | R::RedemptionCancelled
-            | R::StockBelowTaken
-            | R::TooManyItems
             | R::ReferralFlagged
-            | R::TierNotFound
             | R::ReferralTooLate
             | R::AlreadyBought
-            | R::BalanceLimitReached
             | R::TooManyPrograms
             | R::NoTiers
             | R::TooManyReferrals
-            | R::ApprovalDecided
-            | R::SelfApproval
             | R::AddressUsedBefore
             | R::DisputeExceedsPurchase
             | R::DisputeAlreadyClosed
@@ -280,15 +304,6 @@ pub mod faults {
             | R::TokenAheadOfLog
             | R::TokenOfOldEpoch
             | R::DeadlineExceeded
-            | R::PayoutNotFound
-            | R::PayoutLineNotFound
-            | R::PayoutIdReused
-            | R::PayoutCollecting
-            | R::PayoutsOff
-            | R::PayoutDecided
-            | R::PayoutLineDecided
-            | R::OwnPayoutLine
-            | R::PayoutAwaitsApproval
             | R::PayoutPending
             | R::Internal => return None,
         })
@@ -309,6 +324,10 @@ pub mod faults {
             "AMOUNT_NOT_POSITIVE" | "AMOUNT_IS_ZERO" => "The amount must be more than zero.",
             "AMOUNT_TOO_LARGE" => "The amount is too large.",
             "TIME_IN_FUTURE" => "This time has not come yet.",
+            "INVALID_REASON_CODE" => {
+                "Codes have 1 to 64 lower-case letters, digits, hyphens and underscores."
+            }
+            "OUT_OF_RANGE" => "This number is too small or too large.",
             "INVALID_TIME" => "This is no time.",
             "NUL_CHARACTER" => "This has a character that cannot be stored.",
             _ => return None,
@@ -317,6 +336,7 @@ pub mod faults {
 
     pub const NO_AMOUNT: &str = "Write an amount, such as 12.50.";
     pub const NOT_THE_USERNAME: &str = "This is not the username of the account.";
+    pub const NO_NUMBER: &str = "Write a whole number, or leave it empty.";
     pub const NO_DAY: &str = "Choose a day that is over.";
     pub const NO_MONTH: &str = "Choose a month, as in 2026-05.";
     pub const NO_DAY_TO_COME: &str = "Choose a day.";
@@ -417,6 +437,7 @@ pub mod door {
             R::Unknown => "There is no such code. You can sign up without it.",
             R::Exhausted => "This invitation has no place left. You can sign up without it.",
             R::Unspecified
+            | R::BalanceLimitReached
             | R::UserInactive
             | R::TooManyPrograms
             | R::OwnCode
@@ -424,7 +445,6 @@ pub mod door {
             | R::AlreadyReferred
             | R::TooLate
             | R::Cycle
-            | R::BalanceLimitReached
             | R::AddressUsedBefore => "This invitation cannot be used. You can sign up without it.",
         }
     }
@@ -1312,6 +1332,349 @@ pub mod program {
     }
     pub fn changes_of(version: i32) -> String {
         format!("What version {version} changed")
+    }
+}
+
+/// The fraud queue.
+pub mod review {
+    pub const FRAUD: &str = "Fraud queue";
+    pub const FRAUD_WORDS: &str =
+        "What the checks of the programs have found, and what to do about it.";
+    pub const STATE: &str = "State";
+    pub const OPEN_ONES: &str = "Open";
+    pub const RESOLVED_ONES: &str = "Decided";
+    pub const ALL_FLAGS: &str = "All";
+    pub const KIND: &str = "Kind";
+    pub const ALL_KINDS: &str = "All kinds";
+    pub const PROGRAM: &str = "Program";
+    pub const ALL_PROGRAMS: &str = "All programs";
+    pub const ORDER: &str = "Order";
+    pub const NEWEST_FIRST: &str = "Newest first";
+    pub const GRAVEST_FIRST: &str = "Gravest first";
+    pub const SHOW: &str = "Show";
+    pub const ABOUT: &str = "Only flags that name";
+    pub const NO_FLAGS: &str = "Nothing to decide";
+    pub const NO_FLAGS_WORDS: &str = "No flag is like this. New ones appear here by themselves, as soon as a check finds something.";
+    pub const SAME_MAILBOX: &str = "Same mailbox";
+    pub const SELF_REFERRAL: &str = "Similar to the referrer";
+    pub const LOOK_ALIKE: &str = "Mailbox that looks the same";
+    pub const NEAR_DUPLICATE: &str = "Similar to another referee";
+    pub const FINGERPRINT: &str = "Same device";
+    pub const MUTUAL_REFERRAL: &str = "Referred each other";
+    pub const REFERRAL_BURST: &str = "Too many within an hour";
+    pub const SIGN_UPS_PER_ADDRESS: &str = "Too many from one network address";
+    pub const DISPOSABLE_DOMAIN: &str = "Disposable e-mail address";
+    pub const AT_REFERRAL: &str = "At the referral";
+    pub const AT_PURCHASE: &str = "At a purchase";
+    pub const AT_ADDRESS_CHANGE: &str = "At a change of the address";
+    pub const AT_REFUSED_SIGN_UP: &str = "At a sign-up that was refused";
+    pub const WAS_FLAGGED: &str = "Counts meanwhile";
+    pub const WAS_HELD: &str = "Held until you decide";
+    pub const WAS_REJECTED: &str = "Does not count";
+    pub const OPEN: &str = "Open";
+    pub const RELEASED: &str = "Released";
+    pub const REJECTED: &str = "Rejected";
+    pub const REJECTED_AND_DEACTIVATED: &str = "Rejected and deactivated";
+    pub const REFEREE: &str = "Referred";
+    pub const REFERRER: &str = "Referrer";
+    pub const OTHER: &str = "Found with";
+    pub const REFERRER_AND_OTHER: &str = "Referrer, and found with";
+    pub const REFUSED_SIGN_UP_WORDS: &str = "The sign-up was refused, so there is no account. Your decision is noted, and changes nothing else.";
+    pub const NO_EVIDENCE: &str = "The address is not kept any more";
+    pub const SIGNED_UP: &str = "Signed up";
+    pub const FOUND: &str = "Found";
+    pub const WITH: &str = "with";
+    pub const SIGNED_UP_FROM: &str = "Came from";
+    pub const UNKNOWN_ADDRESS: &str = "Not known";
+    pub const LAST_TIME: &str = "Last time";
+    pub const RELEASE: &str = "Release";
+    pub const REJECT: &str = "Reject";
+    pub const REJECT_AND_DEACTIVATE: &str = "Reject and deactivate";
+    pub const TAKE_BACK: &str = "Take back what was granted";
+    pub const NOTE: &str = "Note, for whoever looks at it later";
+    pub const DECIDED_BY: &str = "Decided by";
+    pub const TAKEN_BACK: &str = "Taken back";
+    pub const DECIDE_ANEW: &str = "Decide otherwise";
+    pub const KEYS: &str = "Keys";
+    pub const KEYS_WORDS: &str = "Keys that decide are about the flag that is framed.";
+    pub const KEY_NEXT: &str = "Next flag";
+    pub const KEY_PREVIOUS: &str = "Flag before";
+    pub const KEY_NOTE: &str = "Write a note";
+    pub const KEY_LEAVE_NOTE: &str = "Leave the note";
+    pub const KEY_HELP: &str = "This list";
+    pub const USE_KEYS: &str = "Keys are on";
+    pub const CLOSE: &str = "Close";
+    pub const TO_THE_QUEUE: &str = "To the queue";
+    pub const AT_STAKE: &str = "At stake";
+    pub const AT_STAKE_WORDS: &str =
+        "What the referrer has from this referral, and what the referee bought.";
+    pub const REWARDS_SO_FAR: &str = "Rewards";
+    pub const GRANTED: &str = "Granted";
+    pub const PENDING: &str = "Pending";
+    pub const REFERRER_HAS: &str = "Available to the referrer";
+    pub const BOUGHT_NOTHING: &str = "Bought nothing yet";
+    pub const BOUGHT_NOTHING_WORDS: &str = "Purchases of the person who was referred appear here.";
+    pub const DECISIONS: &str = "Decisions so far";
+
+    pub fn so_often(count: i32) -> String {
+        format!("{count} times")
+    }
+    pub fn sign_ups_before(count: i32) -> String {
+        format!("{count} before within the window")
+    }
+    pub fn accounts_of_address(count: i32) -> String {
+        if count == 1 { "1 account by now".into() } else { format!("{count} accounts by now") }
+    }
+    pub fn so_many_flags(count: usize) -> String {
+        if count == 1 { "1 flag".into() } else { format!("{count} flags") }
+    }
+    pub fn newest_in_order(count: usize) -> String {
+        format!(
+            "There are too many to put all in order. These are the gravest {count} of the newest ones."
+        )
+    }
+    pub fn flag(kind: &str) -> String {
+        format!("Flag: {kind}")
+    }
+    pub fn so_many_wait(count: usize) -> String {
+        match count {
+            1 => "1 purchase earns nothing until you decide. Released, it earns what the program says.".into(),
+            _ => format!("{count} purchases earn nothing until you decide. Released, they earn what the program says."),
+        }
+    }
+}
+
+/// Payouts, approvals, adjustments, holds and the store.
+pub mod money {
+    pub const PAYOUTS: &str = "Payouts";
+    pub const PAYOUTS_WORDS: &str = "What is available leaves for people's accounts: create, export, have it transferred, say what became of it.";
+    pub const PAYOUT: &str = "Payout";
+    pub const STATE: &str = "State";
+    pub const ALL: &str = "All";
+    pub const PROGRAM: &str = "Program";
+    pub const NO_PAYOUTS: &str = "No payouts yet";
+    pub const NO_PAYOUTS_WORDS: &str =
+        "The form on this page creates the first one, for a program that pays out.";
+    pub const RESERVED: &str = "Reserved";
+    pub const PAID: &str = "Paid";
+    pub const FAILED: &str = "Failed";
+    pub const RETURNED: &str = "Came back";
+    pub const SKIPPED: &str = "Skipped";
+    pub const COLLECTING: &str = "Collecting";
+    pub const OPEN: &str = "Open";
+    pub const CONFIRMING: &str = "Being confirmed";
+    pub const FAILING: &str = "Being failed";
+    pub const CONFIRMED: &str = "Confirmed";
+    pub const CREATE_PAYOUT: &str = "Create a payout";
+    pub const CREATE: &str = "Create";
+    pub const NOBODY_PAYS: &str =
+        "No program pays out. Publish a version with “pays_out” of one that counts in a currency.";
+    pub const MINIMUM: &str = "Smallest amount";
+    pub const MINIMUM_HINT: &str =
+        "Whoever has less is skipped. Left empty: everybody with anything is paid.";
+    pub const PAYOUT_ID: &str = "Id of the payout";
+    pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
+    pub const WOULD_FIND: &str = "Available now";
+    pub const WOULD_FIND_WORDS: &str = "Of all participants together. Whoever is deactivated, flagged, below the smallest amount or has no payout method is skipped.";
+    pub const CSV: &str = "Lines as CSV";
+    pub const SO_FAR: &str = "So far";
+    pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The page follows; without a script, reload it.";
+    pub const SETTLING: &str = "Lines settled";
+    pub const LINES: &str = "Lines";
+    pub const NO_LINES: &str = "No lines";
+    pub const NO_LINES_YET: &str = "They appear when everybody was collected.";
+    pub const NO_LINES_WORDS: &str = "No line of this payout is like this.";
+    pub const WHO: &str = "Who";
+    pub const AMOUNT: &str = "Amount";
+    pub const SAY_WHAT_BECAME: &str = "Decide…";
+    pub const WAS_PAID: &str = "It was paid";
+    pub const WAS_NOT_PAID: &str = "It was not paid";
+    pub const CAME_BACK: &str = "It came back";
+    pub const WHOLE: &str = "All reserved lines";
+    pub const WHOLE_WORDS: &str = "For what the provider of payments says of all lines that nobody has decided about one by one.";
+    pub const ALL_PAID: &str = "All were paid";
+    pub const NONE_PAID: &str = "None was paid";
+    pub const REFERENCE: &str = "Provider's reference";
+    pub const REFERENCE_HINT: &str = "What the provider calls the transfer. Stays in the log: an id, and nothing about a person.";
+    pub const REASON: &str = "Reason";
+    pub const REASON_HINT: &str = "A short code such as account_closed, if it was not paid.";
+    pub const FACTS: &str = "About this payout";
+    pub const CREATED: &str = "Created";
+    pub const CREATED_BY: &str = "By";
+    pub const COLLECTED: &str = "Collected";
+    pub const SKIP_ERASED: &str = "Erased";
+    pub const SKIP_INACTIVE: &str = "Deactivated";
+    pub const SKIP_FLAGGED: &str = "Fraud flag";
+    pub const SKIP_IN_DEBT: &str = "In debt";
+    pub const SKIP_NO_METHOD: &str = "No payout method";
+    pub const SKIP_BELOW_MINIMUM: &str = "Less than the smallest amount";
+    pub const APPROVALS: &str = "Approvals";
+    pub const APPROVALS_WORDS: &str =
+        "What one operator has asked for and another one has to approve.";
+    pub const LOOK_AT_THEM: &str = "Look at them";
+    pub const WAITING: &str = "Waiting";
+    pub const APPROVED: &str = "Approved";
+    pub const DECLINED: &str = "Declined";
+    pub const NO_APPROVALS: &str = "Nothing waits here";
+    pub const NO_APPROVALS_WORDS: &str =
+        "Large adjustments and payouts appear here until somebody else has approved them.";
+    pub const APPROVAL: &str = "Approval";
+    pub const ADJUSTMENT: &str = "Adjustment of a balance";
+    pub const CONFIRMATION: &str = "Confirmation of a payout";
+    pub const CONFIRMATION_OF_LINE: &str = "Confirmation of a line of a payout";
+    pub const ASKED_BY: &str = "Asked for by";
+    pub const NOTE: &str = "Note";
+    pub const DECIDED_BY: &str = "Decided by";
+    pub const DECLINE_NOTE: &str = "Why declined";
+    pub const OWN_APPROVAL: &str = "You have asked for this, so somebody else has to approve it.";
+    pub const ABOUT_YOURSELF: &str = "This is about yourself, so somebody else has to approve it.";
+    pub const WHY_DECLINED: &str = "Why, if you decline";
+    pub const APPROVE: &str = "Approve";
+    pub const DECLINE: &str = "Decline";
+
+    pub const RELEASE_REWARD: &str = "Release";
+    pub const HOLD_REWARD: &str = "Hold";
+    pub const HELD_BY_OPERATOR: &str = "Held by an operator";
+    pub const DISPUTED: &str = "Open dispute";
+    pub const REWARDS: &str = "Rewards";
+    pub const REWARD: &str = "Reward";
+    pub const BY: &str = "Through";
+    pub const NO_REWARDS: &str = "No rewards yet";
+    pub const NO_REWARDS_WORDS: &str = "What this person earns in the program appears here.";
+    pub const LEDGER: &str = "Latest entries";
+    pub const ENTRY: &str = "Entry";
+    pub const WHEN: &str = "When";
+    pub const BALANCE: &str = "Balance";
+    pub const NO_ENTRIES: &str = "No entries yet";
+    pub const NO_ENTRIES_WORDS: &str = "Whatever moves the balance appears here.";
+    pub const AVAILABLE: &str = "Available";
+    pub const PENDING: &str = "Pending";
+    pub const EARNED: &str = "Earned";
+    pub const CREDITED: &str = "Own purchases";
+    pub const ADJUSTED: &str = "Adjusted";
+    pub const REVERSED: &str = "Taken back";
+    pub const SPENT: &str = "Redeemed";
+    pub const EXPIRED: &str = "Expired";
+    pub const TO_THE_PERSON: &str = "To the person";
+    pub const ADJUST: &str = "Adjust the balance";
+    pub const ADJUST_WORDS: &str = "Adds an entry that everybody who sees the balance sees. A large one waits for another operator.";
+    pub const SIGNED_HINT: &str = "Such as 12.50, or −12.50 to take something.";
+    pub const REASON_CODE_HINT: &str =
+        "A short code such as goodwill. It stays in the log, so it says nothing about anybody.";
+    pub const NOTE_HINT: &str = "For operators. You can leave it out.";
+    pub const ADJUST_NOW: &str = "Adjust";
+    pub const STORE: &str = "Store";
+    pub const STORE_WORDS: &str = "What participants can have for what is available to them.";
+    pub const ITEMS: &str = "Items";
+    pub const ITEM: &str = "Item";
+    pub const NO_PROGRAM: &str = "There is no program yet";
+    pub const NO_PROGRAM_WORDS: &str = "A store belongs to a program. Publish one first.";
+    pub const NO_ITEMS: &str = "The store is empty";
+    pub const NO_ITEMS_WORDS: &str = "Publish the first item with the form on this page.";
+    pub const REDEEMED: &str = "Redeemed";
+    pub const COST: &str = "Cost";
+    pub const COST_HINT: &str = "Of one piece, in the unit of the program.";
+    pub const TAKEN_OUT: &str = "Not available";
+    pub const SOLD_OUT: &str = "Sold out";
+    pub const IN_STORE: &str = "In the store";
+    pub const NEW_ITEM: &str = "New item";
+    pub const NEW_ITEM_INSTEAD: &str = "New item instead";
+    pub const ITEM_ID: &str = "Id";
+    pub const ITEM_ID_HINT: &str = "Your own, such as mug. It cannot be changed.";
+    pub const ITEM_NAME: &str = "Name";
+    pub const DESCRIPTION: &str = "Description";
+    pub const STOCK: &str = "Pieces";
+    pub const STOCK_HINT: &str = "Those redeemed included. Empty: any number.";
+    pub const LIMIT: &str = "For one person";
+    pub const LIMIT_HINT: &str = "Empty: any number.";
+    pub const FROM_TIER: &str = "From tier";
+    pub const FROM_TIER_HINT: &str = "Its name, such as Silver. Empty: for everybody.";
+    pub const UNAVAILABLE: &str = "Nobody can redeem it at present";
+    pub const PUBLISH: &str = "Publish";
+    pub const SAVE: &str = "Save";
+    pub const REDEMPTIONS: &str = "Redemptions";
+    pub const REDEMPTIONS_WORDS: &str =
+        "What participants took from the stores, and what is to be handed over.";
+    pub const TO_HAND_OVER: &str = "To hand over";
+    pub const FULFILLED: &str = "Handed over";
+    pub const CANCELLED: &str = "Cancelled";
+    pub const NO_REDEMPTIONS: &str = "Nothing here";
+    pub const NO_REDEMPTIONS_WORDS: &str =
+        "What participants redeem appears here, and is handed over or cancelled.";
+    pub const FULFIL: &str = "Handed over";
+    pub const CANCEL: &str = "Cancel it";
+
+    pub fn of_reward(id: &str) -> String {
+        format!("(reward {id})")
+    }
+    pub fn until(day: &str) -> String {
+        format!("Waits until {day}")
+    }
+    pub fn balance_of(name: &str) -> String {
+        format!("Balance of {name}")
+    }
+    pub fn level_and_rule(level: i32, rule: &str) -> String {
+        format!("level {level}, rule {rule}")
+    }
+    pub fn pending(amount: &str) -> String {
+        format!("{amount} pending")
+    }
+    pub fn taken_back(amount: &str) -> String {
+        format!("{amount} taken back")
+    }
+    pub fn so_many_rewards(count: usize) -> String {
+        if count == 1 { "1 reward".into() } else { format!("{count} rewards") }
+    }
+    pub fn from_tier(tier: &str) -> String {
+        format!("from {tier}")
+    }
+    pub fn per_person(limit: &str) -> String {
+        format!("up to {limit} for one person")
+    }
+    pub fn of_stock(stock: &str) -> String {
+        format!("of {stock}")
+    }
+    pub fn so_many_items(count: usize) -> String {
+        if count == 1 { "1 item".into() } else { format!("{count} items") }
+    }
+    pub fn change_item(name: &str) -> String {
+        format!("Change {name}")
+    }
+    pub fn so_many_redemptions(count: usize) -> String {
+        if count == 1 { "1 redemption".into() } else { format!("{count} redemptions") }
+    }
+    pub fn fulfil(id: &str) -> String {
+        format!("Say that redemption {id} was handed over")
+    }
+    pub fn cancel(id: &str) -> String {
+        format!("Cancel redemption {id}")
+    }
+    pub fn payout(id: &str) -> String {
+        format!("Payout {id}")
+    }
+    pub fn of_line(user_id: &str) -> String {
+        format!("(line of {user_id})")
+    }
+    pub fn so_many_of(some: &str, all: &str) -> String {
+        format!("{some} of {all}")
+    }
+    pub fn so_many_people(count: i64) -> String {
+        if count == 1 { "1 person".into() } else { format!("{count} people") }
+    }
+    pub fn so_many_payouts(count: usize) -> String {
+        if count == 1 { "1 payout".into() } else { format!("{count} payouts") }
+    }
+    pub fn so_many_lines(count: usize) -> String {
+        if count == 1 { "1 line".into() } else { format!("{count} lines") }
+    }
+    pub fn so_many_approvals(count: usize) -> String {
+        if count == 1 { "1 approval".into() } else { format!("{count} approvals") }
+    }
+    pub fn so_many_approvals_wait(count: usize) -> String {
+        match count {
+            1 => "1 request waits for somebody who approves it.".into(),
+            _ => format!("{count} requests wait for somebody who approves them."),
+        }
     }
 }
 

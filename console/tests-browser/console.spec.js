@@ -1,6 +1,8 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
-import { buy, check, codeOf, follows, fresh, join, operator, record, refer, visitor, watch } from "./support.js";
+import {
+  buy, call, check, codeOf, follows, fresh, join, operator, PASSWORD, record, refer, visitor, watch,
+} from "./support.js";
 
 const PROGRAM = "multi-level-commission";
 const TIERED = "tiered-points";
@@ -107,6 +109,104 @@ test("the log follows what is recorded", async ({ browser }) => {
   await expect(page.locator("#log tr").first()).toContainText("ParticipantEnrolled");
   await page.locator("#log tr").first().getByRole("link").first().click();
   await expect(page.getByRole("heading", { name: /^Event / })).toBeVisible();
+  faults.none();
+});
+
+test("pages about money are accessible, and a large adjustment waits for somebody else", async ({ browser }) => {
+  test.slow();
+  const people = await browser.newPage();
+  const ada = fresh("ada");
+  await join(people, ada, PROGRAM);
+  const { user } = call("AccountService/FindUser", { username: ada });
+  const page = await operator(browser);
+  const faults = watch(page);
+  const balance = `/o/users/${user.userId}/balance/${PROGRAM}`;
+  await page.goto(balance);
+  await page.getByLabel("Amount").fill("-12.50");
+  await page.getByLabel("Reason").fill("goodwill");
+  await page.getByRole("button", { name: "Adjust" }).click();
+  await expect(page.getByText("The balance is adjusted.")).toBeVisible();
+  await page.getByLabel("Amount").fill("2000");
+  await page.getByLabel("Reason").fill("goodwill");
+  await page.getByRole("button", { name: "Adjust" }).click();
+  await expect(page.getByText("You have asked for this")).toBeVisible();
+  for (const path of [balance, "/o/payouts", "/o/approvals", "/o/items", "/o/items/redemptions"]) {
+    await page.goto(path);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      for (const width of SIZES) {
+        await page.setViewportSize({ width, height: 800 });
+        await check(page, `${path} ${colorScheme} ${width}`);
+      }
+    }
+  }
+  faults.none();
+});
+
+test("flags are decided about with the keyboard, and new ones appear by themselves", async ({ browser }) => {
+  const [john, ...others] = ["john", "one", "two", "three"].map(fresh);
+  /** Signs up with an address that is like john's. */
+  const signUp = (username, number, code) =>
+    call("AccountService/RegisterUser", {
+      user_id: username,
+      username,
+      email: `${john}.smith${number}@mail.example`,
+      program_id: "tiered-points",
+      referral_code: code,
+    });
+  const code = signUp(john, "", "").participants[0].code;
+  signUp(others[0], "1", code);
+  signUp(others[1], "2", code);
+  const page = await operator(browser);
+  const faults = watch(page);
+  await page.goto(`/o/fraud?user=${john}`);
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  const cards = page.locator("article.flag");
+  await expect(cards).toHaveCount(2);
+  await check(page, "the queue");
+  await page.keyboard.press("?");
+  await expect(page.locator("#keys")).toBeVisible();
+  await check(page, "the list of keys");
+  await page.keyboard.press("?");
+  await expect(page.locator("#keys")).toBeHidden();
+  // Nothing is decided about as long as no flag is framed.
+  await page.keyboard.press("r");
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  await expect(cards.nth(1)).toBeFocused();
+  await page.keyboard.press("k");
+  await expect(cards.nth(0)).toBeFocused();
+  await expect(cards.nth(0)).toContainText(others[1]);
+  await page.keyboard.press("r");
+  await expect(page.getByText("Released: the referral counts.")).toBeVisible();
+  await expect(cards).toHaveCount(1);
+  await expect(cards.nth(0)).toBeFocused();
+  signUp(others[2], "3", code);
+  await expect(cards).toHaveCount(2);
+  await expect(cards.nth(0)).toContainText(others[2]);
+  await page.keyboard.press("k");
+  await page.keyboard.press("n");
+  await page.keyboard.type("just like the others");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("d");
+  await expect(page.getByText("Rejected, and the person is deactivated.")).toBeVisible();
+  await expect(cards).toHaveCount(1);
+  await page.keyboard.press("x");
+  await expect(page.getByText("Nothing to decide")).toBeVisible();
+  await page.goto(`/o/fraud?user=${others[2]}&state=resolved`);
+  await cards.getByRole("link").first().click();
+  await expect(page.getByText("just like the others")).toBeVisible();
+  for (const width of SIZES) {
+    await page.setViewportSize({ width, height: 800 });
+    await check(page, `a flag ${width}`);
+  }
+  // Keys can be switched off.
+  await page.goto(`/o/fraud?user=${john}&state=all`);
+  await page.keyboard.press("?");
+  await page.getByRole("button", { name: "Keys are on" }).click();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  await expect(cards.first()).not.toBeFocused();
   faults.none();
 });
 

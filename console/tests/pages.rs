@@ -16,8 +16,9 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    event, keys as api_keys, log, mails, overview, person, program as definition, program_versions,
-    program_view, programs as definitions, purchase, purchases, record, users,
+    approvals, balance, event, flag, fraud, items, keys as api_keys, log, mails, overview, payout,
+    payouts, person, program as definition, program_versions, program_view,
+    programs as definitions, purchase, purchases, record, redemptions, users,
 };
 use tributary_console::pages::participant::{
     Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
@@ -246,6 +247,72 @@ fn outcomes() -> Vec<PurchaseOutcome> {
     }]
 }
 
+/// What was asked for: an adjustment by somebody else, and a payout by the reader.
+fn asked() -> [Approval; 2] {
+    let adjustment = Adjustment { adjustment_id: evil(), amount: money(-5), reason_code: evil() };
+    let adjustment = Approval {
+        approval_id: evil(),
+        program_id: evil(),
+        user_id: evil(),
+        state: ApprovalState::Pending.into(),
+        asked: Some(approval::Asked::Adjustment(adjustment)),
+        asked_by: format!("user:{EVIL}"),
+        note: evil(),
+        decided_by: evil(),
+        decline_note: evil(),
+        ..Default::default()
+    };
+    let payout =
+        PayoutConfirmation { payout_id: evil(), amount: money(5), provider_reference: evil() };
+    let payout = Approval {
+        user_id: String::new(),
+        asked: Some(approval::Asked::Payout(payout)),
+        asked_by: "user:ada".into(),
+        ..adjustment.clone()
+    };
+    [adjustment, payout]
+}
+
+/// A flag that is open, and one that is decided about.
+fn flags() -> [FraudFlag; 2] {
+    let party = |user_id: &str| {
+        let user_id = format!("{user_id}{EVIL}");
+        Some(FraudParty { user_id, username: evil(), email: evil(), sign_up_time: None })
+    };
+    let finding = FraudFinding {
+        kind: FraudFlagKind::LookAlike.into(),
+        score_bps: 9_000,
+        other_user_id: evil(),
+        policy: FraudPolicy::Hold.into(),
+    };
+    let open = FraudFlag {
+        flag_id: "one".into(),
+        kind: FraudFlagKind::SelfReferral.into(),
+        program_id: evil(),
+        referee: party("a"),
+        referrer: party("b"),
+        other: party("c"),
+        state: FraudFlagState::Open.into(),
+        count: 3,
+        findings: vec![finding],
+        shared_parts: vec!["script".into()],
+        client_address: evil(),
+        sign_ups_before: Some(4),
+        ..Default::default()
+    };
+    let note = FraudNote { note: evil(), author: format!("user:{EVIL}"), ..Default::default() };
+    let decided = FraudFlag {
+        flag_id: "two".into(),
+        state: FraudFlagState::Resolved.into(),
+        decision: FraudDecision::Rejected.into(),
+        resolved_by: evil(),
+        reverses_rewards: true,
+        notes: vec![note],
+        ..open.clone()
+    };
+    [open, decided]
+}
+
 /// Every page, with its name, as full of what others wrote as it can be.
 fn pages() -> Vec<(&'static str, String)> {
     let reader = reader();
@@ -317,6 +384,63 @@ fn pages() -> Vec<(&'static str, String)> {
         participant_count: 2,
         next: Some("/p/p/leaderboard?page=x".into()),
         is_later: true,
+    };
+    let flags = flags();
+    let a_payout = Payout {
+        program_id: "p".into(),
+        payout_id: "x".into(),
+        state: PayoutState::Open.into(),
+        created_by: evil(),
+        provider_reference: evil(),
+        reason_code: evil(),
+        paid: Some(PayoutLineSum { count: 1, amount: money(5) }),
+        ..Default::default()
+    };
+    let paying = [payouts::Paying { program: program.clone(), available_minor: Err(evil()) }];
+    let paid_to = |user_id: &str, state: PayoutLineState| PayoutLine {
+        user_id: user_id.into(),
+        state: state.into(),
+        amount: money(5),
+        reason_code: evil(),
+        provider_reference: evil(),
+        ..Default::default()
+    };
+    let lines = [
+        paid_to("x", PayoutLineState::Reserved),
+        paid_to("y", PayoutLineState::Paid),
+        paid_to("z", PayoutLineState::Skipped),
+    ];
+    let asked = asked();
+    let held = Reward {
+        reward_id: evil(),
+        rule: evil(),
+        source_user_id: evil(),
+        purchase_id: evil(),
+        amount: money(5),
+        pending: money(5),
+        reversed: money(1),
+        hold_reasons: vec![
+            RewardHoldReason::Operator.into(),
+            RewardHoldReason::HoldPeriod.into(),
+            RewardHoldReason::Dispute.into(),
+        ],
+        hold_note: evil(),
+        ..Default::default()
+    };
+    let made = Redemption {
+        program_id: "p".into(),
+        redemption_id: evil(),
+        user_id: evil(),
+        item_id: evil(),
+        state: RedemptionState::Made.into(),
+        ..Default::default()
+    };
+    let filter = fraud::Filter {
+        state: "all".into(),
+        kind: "fingerprint".into(),
+        program: "p".into(),
+        user: evil(),
+        order: "gravest".into(),
     };
     let figures = [overview::Figures {
         program: program.clone(),
@@ -590,7 +714,7 @@ fn pages() -> Vec<(&'static str, String)> {
                 &store::View {
                     scene: scene(),
                     available: money(50).unwrap(),
-                    items: vec![item],
+                    items: vec![item.clone()],
                     redemptions: vec![(redemption, evil())],
                     keys: &|_| keys(),
                     problem: Some(EVIL),
@@ -722,6 +846,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     sessions: Some(Ok(vec![session()])),
                     mails: Ok(vec![mail.clone()]),
                     flags: Ok(2),
+                    flags_path: "/o/fraud?user=x".into(),
                     keys: &keys,
                     may_set_role: true,
                     problem: Some(EVIL),
@@ -752,7 +877,173 @@ fn pages() -> Vec<(&'static str, String)> {
                     sent: sent(&["amount", "reason"]),
                     preview: Some(preview),
                     keys: keys(),
+                    fresh_keys: &keys,
+                    problem: Some(EVIL),
                     done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "payouts",
+            payouts::page(
+                &payouts::View {
+                    payouts: std::slice::from_ref(&a_payout),
+                    paying: &paying,
+                    waiting: Some(2),
+                    sent: sent(&["minimum", "payout_id"]),
+                    keys: keys(),
+                    done: None,
+                    next: Some("/o/payouts?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "payout",
+            payout::page(
+                payout::View {
+                    payout: &a_payout,
+                    lines: &lines,
+                    chosen: "paid",
+                    approvals: &asked,
+                    reader_is: "user:ada",
+                    keys: &keys,
+                    sent: Some(("x", &sent(&["reference-x", "reason-x"]))),
+                    done: None,
+                    next: Some("/o/payouts/p/x?page=x".into()),
+                    is_later: true,
+                    live: live(),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "approvals",
+            approvals::page(
+                &approvals::View {
+                    approvals: &asked,
+                    chosen: "",
+                    reader_is: "user:ada",
+                    keys: &keys,
+                    problem: Some(EVIL),
+                    done: None,
+                    next: Some("/o/approvals?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "balance",
+            balance::page(
+                &balance::View {
+                    user: &user(),
+                    program: &program,
+                    buckets: &BucketBalances { available: money(-5), ..Default::default() },
+                    rewards: Ok(vec![held]),
+                    entries: Ok(kinds().map(entry).collect()),
+                    approvals: &asked,
+                    reader_is: "user:ada",
+                    keys: &keys,
+                    sent: (sent(&["amount", "reason_code", "note"]), keys()),
+                    problem: Some(EVIL),
+                    done: None,
+                    next: Some("/o/users/x/balance/p?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "items",
+            items::page(
+                &items::View {
+                    programs: std::slice::from_ref(&program),
+                    program: Some(&program),
+                    items: std::slice::from_ref(&item),
+                    changed: Some(&item),
+                    sent: sent(&[
+                        "name",
+                        "description",
+                        "cost",
+                        "stock",
+                        "per_person_limit",
+                        "from_tier",
+                    ]),
+                    keys: keys(),
+                    done: None,
+                    next: Some("/o/items?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "redemptions",
+            redemptions::page(
+                &redemptions::View {
+                    redemptions: std::slice::from_ref(&made),
+                    chosen: "",
+                    keys: &keys,
+                    problem: Some(EVIL),
+                    done: None,
+                    next: Some("/o/items/redemptions?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "fraud",
+            fraud::page(
+                fraud::View {
+                    flags: &flags,
+                    filter: &filter,
+                    states: ["/o/fraud", "/o/fraud?state=resolved", "/o/fraud?state=all"]
+                        .map(String::from),
+                    programs: std::slice::from_ref(&program),
+                    is_part: true,
+                    keys: &keys,
+                    sent: Some(("one", &sent(&["note"]))),
+                    done: Some(EVIL),
+                    next: Some("/o/fraud?page=x".into()),
+                    is_later: true,
+                    live: Some(live()),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "flag",
+            flag::page(
+                flag::View {
+                    flag: &flags[1],
+                    stake: Some(flag::Stake {
+                        granted: Ok(flag::Granted {
+                            count: 3,
+                            is_more: true,
+                            amount: money(5).unwrap(),
+                            pending: money(3).unwrap(),
+                            reversed: money(1).unwrap(),
+                        }),
+                        buckets: Err(evil()),
+                        purchases: Ok(purchase_details()),
+                        waiting: 2,
+                    }),
+                    keys: keys(),
+                    sent: sent(&["note"]),
+                    done: None,
+                    live: live(),
                 },
                 sidebar,
                 reader,

@@ -164,7 +164,7 @@ async fn scene() -> (TestDatabase, Server, Client) {
     (database, server, client)
 }
 
-async fn populate(client: &Client) {
+pub async fn populate(client: &Client) {
     client.publish(paying()).await.unwrap();
     for name in ["ana", "ben", "cem", "dan", "eve"] {
         client.sign_up(LINES, name, "").await.unwrap();

@@ -5,8 +5,8 @@ use console::page::{Link, Links, Sidebar};
 use console::pages::participant::path;
 use console::text;
 use console::text::{
-    keys as of_keys, log as of_log, operator as of_operators, participant as of_participants,
-    program as of_programs,
+    keys as of_keys, log as of_log, money as of_money, operator as of_operators,
+    participant as of_participants, program as of_programs, review as of_review,
 };
 
 use super::answers::Refused;
@@ -158,6 +158,10 @@ fn operators(current: &str, is_admin: bool) -> Links {
             of(Icon::BOOK, of_programs::PROGRAMS, "/o/programs"),
             of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
             of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
+            of(Icon::FLAG, of_review::FRAUD, "/o/fraud"),
+            of(Icon::BANK, of_money::PAYOUTS, "/o/payouts"),
+            of(Icon::CHECK, of_money::APPROVALS, "/o/approvals"),
+            of(Icon::GIFT, of_money::STORE, "/o/items"),
             of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
             of(Icon::LIST, of_log::LOG, "/o/log"),
             of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),

@@ -49,7 +49,7 @@ impl Stream {
     }
 }
 
-fn token_of(page: &str) -> String {
+pub(super) fn token_of(page: &str) -> String {
     attribute(page, "data-token")
 }
 

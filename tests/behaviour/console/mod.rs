@@ -1,9 +1,12 @@
 //! The console, by its pages: what a browser gets and sends, without one.
 
 mod celebration;
+mod celebration;
+mod fraud;
 mod keys;
 mod live;
 mod log;
+mod money;
 mod operators;
 mod pages;
 mod participants;
@@ -63,7 +66,9 @@ impl Browser {
         let html = self.get(page).await.text();
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         for name in ["form_token", "request_id"] {
-            if let Some(value) = hidden(&html, action, name) {
+            // A form that is not on the page any more has the token that the page has.
+            let value = hidden(&html, action, name).or_else(|| hidden(&html, "/theme", name));
+            if let Some(value) = value {
                 body.append_pair(name, &value);
             }
         }

@@ -24,6 +24,12 @@ const PAGES: &[&str] = &[
     "/o/users/ada",
     "/o/purchases",
     "/o/record",
+    "/o/fraud",
+    "/o/payouts",
+    "/o/approvals",
+    "/o/items",
+    "/o/items/redemptions",
+    "/o/users/ada/balance/referral-count",
 ];
 
 #[tokio::test]

@@ -1,12 +1,20 @@
 //! Pages for operators.
 
+pub mod approvals;
+pub mod balance;
 pub mod event;
+pub mod flag;
+pub mod fraud;
+pub mod holds;
+pub mod items;
 pub mod jobs;
 pub mod keys;
 pub mod log;
 pub mod mails;
 pub mod overview;
 pub mod payments;
+pub mod payout;
+pub mod payouts;
 pub mod person;
 pub mod program;
 mod program_form;
@@ -16,11 +24,15 @@ pub mod programs;
 pub mod purchase;
 pub mod purchases;
 pub mod record;
+pub mod redemptions;
 pub mod users;
 
 use contract::pb::{User, UserRole, UserStatus, WithheldReason};
 
+use maud::{Markup, html};
+
 use crate::parts::Tone;
+use crate::reader::{Reader, segment};
 use crate::text::operator as text;
 
 /// The status of a user, as a badge says it.
@@ -49,6 +61,27 @@ pub fn role(role: UserRole) -> (Tone, &'static str) {
 pub fn name(user: &User) -> &str {
     let names = [&*user.display_name, &*user.username, &*user.user_id];
     names.into_iter().find(|name| !name.is_empty()).unwrap_or("–")
+}
+
+/// The path of the page of a user.
+#[must_use]
+pub fn user_path(user_id: &str) -> String {
+    format!("/o/users/{}", segment(user_id))
+}
+
+/// A user by the id, with a link to their page.
+#[must_use]
+pub fn user_link(user_id: &str, reader: &Reader) -> Markup {
+    html! { a.break href=(reader.to(&user_path(user_id))) { (user_id) } }
+}
+
+/// Who did something, as the log names them: a user has a link to their page.
+#[must_use]
+pub fn actor(actor: &str, reader: &Reader) -> Markup {
+    let user_id = actor.strip_prefix("user:");
+    html! {
+        @if let Some(user_id) = user_id { (user_link(user_id, reader)) } @else { code.break { (actor) } }
+    }
 }
 
 /// Why a reward was not granted, in words.

@@ -7,7 +7,7 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::mails::{path as mails_path, state_and_reason};
-use super::{name, role, user_status};
+use super::{balance, name, role, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
@@ -41,6 +41,8 @@ pub struct View<'a> {
     pub mails: Result<Vec<Mail>, String>,
     /// How many fraud flags are about them.
     pub flags: Result<usize, String>,
+    /// Where these are.
+    pub flags_path: String,
     /// What the forms carry, one for each form.
     pub keys: &'a dyn Fn() -> FormKeys,
     /// Whether the reader may change what the person may do.
@@ -114,7 +116,13 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
                 dt { (LOG) } dd { a href=(reader.to(&format!("/o/log?user={}", user.user_id))) { (text::EVENTS_ABOUT) } }
-                dt { (text::FLAGS) } dd { @match &view.flags { Ok(count) => (reader.number(i128::try_from(*count).unwrap_or_default())), Err(_) => "–" } }
+                dt { (text::FLAGS) } dd {
+                    @match &view.flags {
+                        Ok(0) => "0",
+                        Ok(count) => a href=(reader.to(&view.flags_path)) { (reader.number(i128::try_from(*count).unwrap_or_default())) },
+                        Err(_) => "–",
+                    }
+                }
             }
         }
     }
@@ -196,7 +204,11 @@ fn memberships(memberships: &[Membership], reader: &Reader) -> Markup {
                         @if of.participant.referral_status() != ReferralStatus::Unspecified { " " (badge(tone, words)) }
                     }
                 }
-                td.number { @match &of.balances { Ok(balances) => (reader.amount(balances.first())), Err(_) => "–" } }
+                td.number {
+                    a href=(reader.to(&balance::path(&of.participant.user_id, &of.participant.program_id))) {
+                        @match &of.balances { Ok(balances) => (reader.amount(balances.first())), Err(_) => "–" }
+                    }
+                }
             }
         }
     };

@@ -6,11 +6,12 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
+use super::holds::holds;
 use super::withheld;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::entries::kind;
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, table};
-use crate::reader::Reader;
+use crate::reader::{Reader, segment};
 use crate::text::operator as text;
 
 /// What the page shows.
@@ -23,6 +24,10 @@ pub struct View<'a> {
     pub preview: Option<PreviewRefundResponse>,
     /// What the form of the refund carries.
     pub keys: FormKeys,
+    /// What the forms of rewards carry.
+    pub fresh_keys: &'a dyn Fn() -> FormKeys,
+    /// Why something about a reward could not be done.
+    pub problem: Option<&'a str>,
     /// What has just been done.
     pub done: Option<&'a str>,
 }
@@ -33,6 +38,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let purchase = view.purchase.purchase.clone().unwrap_or_default();
     let main = html! {
         (parts::head(&text::purchase(&purchase.purchase_id), "", &html! {}))
+        @if let Some(problem) = view.problem { (parts::bad_notice(problem)) }
         div.split {
             div.stack {
                 section.card {
@@ -48,7 +54,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                         }
                     }
                 }
-                @for outcome in &view.purchase.outcomes { (self::outcome(outcome, reader)) }
+                @for outcome in &view.purchase.outcomes { (self::outcome(outcome, view, reader)) }
                 @if view.purchase.outcomes.is_empty() { (parts::notice(text::IN_NO_PROGRAM_THEN)) }
             }
             div.stack {
@@ -73,7 +79,9 @@ fn zero(amount: Option<&Money>) -> Money {
 }
 
 /// What a program made of the purchase.
-fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
+fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Markup {
+    let purchase_id = view.purchase.purchase.as_ref().map_or("", |of| &of.purchase_id);
+    let action = format!("/o/purchases/{}/rewards", segment(purchase_id));
     let (tone, words) = match (outcome.converted, outcome.qualified) {
         (true, _) => (Tone::Good, text::CONVERTED),
         (false, true) => (Tone::Info, text::QUALIFIED),
@@ -90,7 +98,11 @@ fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
         @for reward in &outcome.rewards {
             tr {
                 th scope="row" { a.break href=(reader.to(&format!("/o/users/{}", reward.earner_user_id))) { (reward.earner_user_id) } }
-                td { (kind(reward.kind())) small { (text::level_and_rule(reward.level, &reward.rule)) } }
+                td {
+                    (kind(reward.kind()))
+                    small { (text::level_and_rule(reward.level, &reward.rule)) }
+                    (holds(reward, &action, &(view.fresh_keys)(), reader))
+                }
                 td.number {
                     (reader.change(reward.amount.as_ref()))
                     @if reward.reversed.as_ref().is_some_and(|of| of.minor_units > 0) {

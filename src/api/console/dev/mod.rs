@@ -1,6 +1,7 @@
 //! What only `tributary dev` has: an operator, a link that signs them in once, and sample people.
 
 mod people;
+mod review;
 mod sample;
 
 use std::fmt;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use super::call;
 use super::people::{Chance, somebody};
+use super::{call, review};
 use crate::api::Context;
 use crate::api::pb;
 
@@ -42,9 +42,9 @@ const ITEMS: [(&str, &str, &str, &str, i64); 6] = [
 const DAYS_OF_VISITS: i32 = 30;
 
 /// A participant whom others can come by.
-struct Member {
-    user_id: String,
-    code: String,
+pub(super) struct Member {
+    pub(super) user_id: String,
+    pub(super) code: String,
 }
 
 /// Fills the database.
@@ -78,6 +78,7 @@ pub(super) async fn fill(context: &Context) -> Result<(), Status> {
         }
     }
     extras(context, &members, &mut chance).await?;
+    review::fill(context, &members[1], &members[0]).await?;
     for _ in 0..LATER_PURCHASES {
         tokio::time::sleep(PAUSE).await;
         count += 1;
@@ -242,7 +243,7 @@ async fn extras(
 }
 
 /// What a refusal says may be: the sample is of people, who want what they cannot have.
-fn passed<T>(outcome: Result<T, Status>) -> Result<(), Status> {
+pub(super) fn passed<T>(outcome: Result<T, Status>) -> Result<(), Status> {
     match outcome {
         Ok(_) => Ok(()),
         Err(status) if may_be(&status) => Ok(()),

@@ -5,10 +5,12 @@
 //! stream is alive, `reload` that the page has to be fetched again, and `end` where to go as the session has ended. A
 //! stream that ends otherwise is opened again by the page.
 
+pub(super) mod fraud;
 mod leaderboard;
 mod log;
 mod overview;
 mod participant;
+mod payout;
 
 use std::convert::Infallible;
 
@@ -39,6 +41,9 @@ pub(super) fn routes() -> Router<Console> {
         .route("/live/leaderboard/{program}", get(leaderboard::follow))
         .route("/live/log", get(log::follow))
         .route("/live/overview", get(overview::follow))
+        .route("/live/fraud", get(fraud::follow))
+        .route("/live/payout/{program}/{payout}", get(payout::follow))
+        .route("/live/fraud/{flag}", get(fraud::follow_one))
 }
 
 /// The token after which a stream goes on: the id of the last message, or what the page says.
@@ -63,6 +68,11 @@ impl Messages {
     /// The stream is alive.
     async fn beat(&self, token: &str) -> Result<(), Gone> {
         self.send(event("beat", "", token)).await
+    }
+
+    /// The page has to be fetched again.
+    async fn reload(&self) -> Result<(), Gone> {
+        self.send(event("reload", "", "")).await
     }
 
     async fn send(&self, message: String) -> Result<(), Gone> {

@@ -1,17 +1,26 @@
 //! Pages of operators. Nothing here says who may see them: the calls that they make do.
 
+mod approvals;
+mod balance;
+mod flag;
+pub(super) mod fraud;
+mod holds;
+mod items;
 mod jobs;
 mod keys;
 pub(super) mod log;
 mod mails;
 pub(super) mod overview;
 mod payments;
+mod payout;
+mod payouts;
 mod person;
 mod program_view;
 mod programs;
 mod purchase;
 mod purchases;
 mod record;
+mod redemptions;
 mod search;
 mod users;
 
@@ -45,6 +54,18 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/log", get(log::show))
         .route("/o/log/{position}", get(log::one))
         .route("/o/jobs", get(jobs::show).post(jobs::retry))
+        .route("/o/fraud", get(fraud::show).post(fraud::decide))
+        .route("/o/fraud/{flag}", get(flag::show).post(flag::decide))
+        .route("/o/payouts", get(payouts::show).post(payouts::create))
+        .route("/o/payouts/{program}/{payout}", get(payout::show).post(payout::decide))
+        .route("/o/payouts/{program}/{payout}/lines.csv", get(payout::csv))
+        .route("/o/approvals", get(approvals::show).post(approvals::decide))
+        .route("/o/users/{user}/balance/{program}", get(balance::show).post(balance::adjust))
+        .route("/o/users/{user}/balance/{program}/rewards", post(balance::hold))
+        .route("/o/purchases/{purchase}/rewards", post(purchase::hold))
+        .route("/o/items", get(items::show).post(items::publish))
+        .route("/o/items/{program}/{item}", get(items::show_one).post(items::change))
+        .route("/o/items/redemptions", get(redemptions::show).post(redemptions::decide))
         .route("/o/record", get(record::show).post(record::record))
 }
 
@@ -56,6 +77,16 @@ fn minor_units(text: &str, decimals: usize) -> Option<i64> {
         return None;
     }
     format!("{whole}{part:0<decimals$}").parse().ok()
+}
+
+/// The same, perhaps below zero: `-12.50`.
+fn signed_minor_units(text: &str, decimals: usize) -> Option<i64> {
+    let text = text.trim();
+    // The sign as it is typed, and as pages write it.
+    match text.strip_prefix(['-', '−']) {
+        Some(rest) => minor_units(rest, decimals).map(|minor| -minor),
+        None => minor_units(text.strip_prefix('+').unwrap_or(text), decimals),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +110,21 @@ mod tests {
             ("99999999999999999999", 2, None),
         ] {
             assert_eq!(minor_units(text, decimals), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_adjustment_has_a_sign() {
+        for (text, expected) in [
+            ("-12.50", Some(-1_250)),
+            ("−12.50", Some(-1_250)),
+            ("+5", Some(500)),
+            (" 5 ", Some(500)),
+            ("--5", None),
+            ("+-5", None),
+            ("-", None),
+        ] {
+            assert_eq!(signed_minor_units(text, 2), expected, "{text}");
         }
     }
 }

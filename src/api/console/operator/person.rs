@@ -11,7 +11,7 @@ use crate::access::Role;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
-use crate::api::console::participant::part;
+use crate::api::console::participant::{part, with_query};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
@@ -68,6 +68,7 @@ async fn person(
         sessions,
         mails: part(mails.map(|found| found.mails)),
         flags: part(flags.map(|found| found.flags.len())),
+        flags_path: with_query("/o/fraud", &[("state", "all"), ("user", user_id)]),
         keys: &keys,
         may_set_role: operator.role == Role::Admin,
         problem,

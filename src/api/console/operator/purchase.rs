@@ -4,12 +4,12 @@ use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::purchase::{View, page};
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
+use console::reader::{decimals, segment};
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
 
-use super::minor_units;
+use super::{holds, minor_units};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -20,7 +20,7 @@ pub(super) async fn show(
     visit: Visit,
     Path(purchase_id): Path<String>,
 ) -> Result<Response, Refused> {
-    let form = Form { sent: Sent::default(), preview: None, keys: visit.command() };
+    let form = Form { sent: Sent::default(), preview: None, keys: visit.command(), problem: None };
     purchase(&visit, &purchase_id, StatusCode::OK, form).await
 }
 
@@ -29,6 +29,8 @@ struct Form {
     sent: Sent,
     preview: Option<pb::PreviewRefundResponse>,
     keys: FormKeys,
+    /// Why something about a reward could not be done.
+    problem: Option<String>,
 }
 
 async fn purchase(
@@ -49,11 +51,33 @@ async fn purchase(
         sent: form.sent,
         preview: form.preview,
         keys: form.keys,
+        fresh_keys: &|| visit.command(),
+        problem: form.problem.as_deref(),
         done: text::done(visit.query("done")),
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
     Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+}
+
+/// Holds a reward of the purchase, or releases it.
+pub(super) async fn hold(
+    visit: Visit,
+    Path(purchase_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    visit.operator()?;
+    match holds::decide(&visit, &form).await {
+        Ok((done, changed)) => {
+            Ok(visit.see_other(&format!("/o/purchases/{}", segment(&purchase_id)), done, &changed))
+        }
+        Err(status) => {
+            let problem = Some(holds::told(&status, &form));
+            let form =
+                Form { sent: Sent::default(), preview: None, keys: visit.command(), problem };
+            purchase(&visit, &purchase_id, faults::code(&status), form).await
+        }
+    }
 }
 
 pub(super) async fn refund(
@@ -65,7 +89,7 @@ pub(super) async fn refund(
     let request = pb::GetPurchaseRequest { purchase_id: purchase_id.clone(), ..Default::default() };
     let known = visit.call(request).await?.purchase.unwrap_or_default();
     let unit = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
-    let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit) };
+    let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit), problem: None };
     let places = usize::try_from(decimals(&unit)).unwrap_or_default();
     let text = form.text("amount");
     let amount = match minor_units(&text, places) {

@@ -66,7 +66,7 @@ fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [Str
 }
 
 /// An amount with a point and without separators.
-fn plain(minor_units: i64, unit: &str) -> String {
+pub(in crate::api::console) fn plain(minor_units: i64, unit: &str) -> String {
     let decimals = usize::try_from(decimals(unit)).unwrap_or_default();
     let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
     let sign = if minor_units < 0 { "-" } else { "" };

@@ -3,7 +3,7 @@
 pub(super) mod dashboard;
 pub(super) mod earnings;
 pub(super) mod leaderboard;
-mod ledger_csv;
+pub(super) mod ledger_csv;
 mod programs;
 mod referrals;
 mod rules;
@@ -54,8 +54,14 @@ pub(super) fn next_page(path: &str, chosen: &[(&str, &str)], token: &str) -> Opt
     if token.is_empty() {
         return None;
     }
+    let chosen = chosen.iter().copied().chain([("page", token)]).collect::<Vec<_>>();
+    Some(with_query(path, &chosen))
+}
+
+/// A path with what was chosen on the page, without what is empty.
+pub(super) fn with_query(path: &str, chosen: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(chosen.iter().filter(|(_, value)| !value.is_empty()));
-    query.append_pair("page", token);
-    Some(format!("{path}?{}", query.finish()))
+    let query = query.finish();
+    if query.is_empty() { path.into() } else { format!("{path}?{query}") }
 }
