@@ -153,7 +153,7 @@ async fn the_names_of_somebody_who_was_erased_disappear_within_a_second() {
 }
 
 /// The one referral of the program, as the list of the whole program has it.
-async fn only_referral(routes: &tonic::service::Routes) -> ReferralDetail {
+async fn only_referral(routes: &Routes) -> ReferralDetail {
     let request: Request<ListReferralsRequest> = by(
         &Principal::ADMIN_KEY,
         ListReferralsRequest { program_id: LINES.into(), ..Default::default() },
