@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, call, check, codeOf, follows, fresh, join, operator, PASSWORD, record, refer, visitor, watch,
+  buy, call, check, codeOf, follows, fresh, join, operator, PASSWORD, record, refer, signIn, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
@@ -313,7 +313,7 @@ test("a tier that is reached is celebrated once, and also if it was reached whil
   const page = await browser.newPage();
   const faults = watch(page);
   await join(page, ada, TIERED);
-  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await follows(page);
   const code = await codeOf(page);
   refer(code, 10);
   const dialog = page.getByRole("dialog", { name: "You have reached Silver" });
@@ -322,7 +322,7 @@ test("a tier that is reached is celebrated once, and also if it was reached whil
   // It leaves by itself.
   await expect(dialog).toBeHidden();
   await page.reload();
-  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await follows(page);
   await expect(page.locator("dialog")).toHaveCount(0);
 
   // Without the page being open, and for somebody who wants nothing to move. What one tab has shown, the other has not.

@@ -87,9 +87,10 @@ fn to(path: &str, id: &str, reader: &Reader) -> Markup {
 
 /// The payload as JSON, with links from ids to pages, and what times are.
 fn payload(event: &Event, reader: &Reader) -> Markup {
-    match serde_json::from_str::<Value>(&event.payload_json) {
-        Ok(fields) => json(&fields, "", 0, reader),
-        Err(_) => html! { (event.payload_json) },
+    if let Ok(fields) = serde_json::from_str::<Value>(&event.payload_json) {
+        json(&fields, "", 0, reader)
+    } else {
+        html! { (event.payload_json) }
     }
 }
 

@@ -256,7 +256,7 @@ fn places(entries: &[LeaderboardEntry], view: &View<'_>, reader: &Reader) -> Mar
         ol.bars.padded role="list" {
             @for entry in &entries {
                 li {
-                    (person(&entry.user_id, &entry.display_name, &entry.username, reader))
+                    span.break { (person(&entry.user_id, &entry.display_name, &entry.username, reader)) }
                     span.number { (score(entry.score)) }
                     (charts::length(entry.score, entries[0].score))
                 }
@@ -351,7 +351,7 @@ fn person(user_id: &str, display_name: &str, username: &str, reader: &Reader) ->
     let name = names.into_iter().find(|name| !name.is_empty());
     html! {
         @match name {
-            Some(name) => a.break href=(reader.to(&format!("/o/users/{user_id}"))) { (name) },
+            Some(name) => a href=(reader.to(&format!("/o/users/{user_id}"))) { (name) },
             None => "–",
         }
     }
