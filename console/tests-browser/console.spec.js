@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, call, check, codeOf, follows, fresh, join, operator, PASSWORD, record, refer, signIn, visitor, watch,
+  buy, call, check, codeOf, follows, fresh, join, operator, record, refer, signIn, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
