@@ -58,7 +58,6 @@ async function sendForm(page, buyer) {
 }
 
 test("what is bought in one browser moves the counter of the other, each time", async ({ browser }) => {
-  test.setTimeout(180_000);
   const staff = await operator(browser);
   const pairs = [];
   for (let count = 0; count < WATCHERS; count += 1) pairs.push(await pair(browser));
@@ -105,7 +104,6 @@ test("what is bought in one browser moves the counter of the other, each time", 
 });
 
 test("a server that is killed and comes back: nothing is lost or doubled on the page", async ({ browser }) => {
-  test.setTimeout(180_000);
   const { page, userId } = await pair(browser);
   await page.evaluate(() => (document.body.dataset.kept = "yes"));
   const purchase = (number) => ({

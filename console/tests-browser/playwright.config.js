@@ -3,7 +3,8 @@ import { defineConfig } from "@playwright/test";
 
 export default defineConfig({
   testDir: ".",
-  timeout: 60_000,
+  // The longest one looks at every page of operators in two themes and at three widths.
+  timeout: 180_000,
   // Checks wait for what a page will show, on a machine that may be busy.
   expect: { timeout: 20_000 },
   // The tests share one server, whose programs all of them use.

@@ -36,8 +36,10 @@ use domain::Timestamp;
 /// How often each first page is fetched to be measured, after a few that are not.
 const FETCHED: usize = 100;
 const WARM_UP: usize = 10;
-/// How many pages are opened, and how many people sign in, at the same time.
+/// How many pages are opened at the same time.
 const OPENING: usize = 64;
+/// How many people sign up and in at the same time: each of them has a password hashed twice.
+const SIGNING_IN: usize = 8;
 /// How long a page may take to begin following, and to hear of a purchase.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How long to listen for what comes twice, after everything has come.
@@ -264,7 +266,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Signs up people with a friend each, and signs them in.
     async fn people(&self) -> Result<Vec<Person>, LoadError> {
-        let places = Arc::new(Semaphore::new(OPENING));
+        let places = Arc::new(Semaphore::new(SIGNING_IN));
         let mut joining = JoinSet::new();
         for number in 0..self.settings.people {
             let (places, address) = (places.clone(), self.address.clone());
