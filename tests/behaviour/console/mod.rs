@@ -1,7 +1,6 @@
 //! The console, by its pages: what a browser gets and sends, without one.
 
 mod celebration;
-mod celebration;
 mod fraud;
 mod keys;
 mod live;
