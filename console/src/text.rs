@@ -329,6 +329,7 @@ pub mod faults {
             }
             "OUT_OF_RANGE" => "This number is too small or too large.",
             "INVALID_TIME" => "This is no time.",
+            "UNKNOWN_EVENT_TYPE" => "There is no such event.",
             "NUL_CHARACTER" => "This has a character that cannot be stored.",
             _ => return None,
         })

@@ -57,8 +57,7 @@ pub fn page(event: &Event, has_later: bool, sidebar: &Sidebar<'_>, reader: &Read
 }
 
 /// The path of all events of the event's stream.
-#[must_use]
-pub fn stream_path(event: &Event) -> String {
+fn stream_path(event: &Event) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("stream", &event.aggregate_id);
     format!("/o/log?{}", query.finish())

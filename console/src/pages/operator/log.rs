@@ -3,7 +3,7 @@
 use contract::pb::Event;
 use maud::{Markup, html};
 
-use super::event::{about, stream_path};
+use super::event::about;
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, Field, Sent, Tone, badge, live_table, table_foot};
@@ -130,7 +130,7 @@ pub fn row(event: &Event, reader: &Reader) -> Markup {
             }
             td.wide.break {
                 (about(event, reader))
-                small { a href=(reader.to(&stream_path(event))) { (event.aggregate_type) " " (reader.number(event.sequence)) } }
+                small { (event.aggregate_type) " " (reader.number(event.sequence)) }
             }
             td.wide.break { (event.actor) @if !event.door.is_empty() { small { (event.door) } } }
         }

@@ -16,7 +16,7 @@ use crate::text::program as text;
 /// Where both forms are sent.
 const ACTION: &str = "/o/publish";
 /// How many lines of JSON are seen at once.
-const LINES: usize = 30;
+const LINES: usize = 22;
 
 /// What the page shows.
 pub struct View<'a> {
