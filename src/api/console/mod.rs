@@ -37,11 +37,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(in crate::api) use self::answers::{POLICY, mailed_page, password_rules};
 
 use super::Context;
 use crate::metrics::Metrics;
+
+/// How many live pages read anew at the same time, with two or three reads each. One event can concern thousands of
+/// pages: all at once, they would wait for free connections longer than a read may.
+const TURNS: usize = 4;
 
 /// What pages need. Cheap to clone.
 #[derive(Clone)]
@@ -50,11 +55,12 @@ pub(in crate::api) struct Console(Arc<Parts>);
 struct Parts {
     context: Context,
     metrics: Metrics,
+    turns: Semaphore,
 }
 
 impl Console {
     pub(in crate::api) fn new(context: Context, metrics: Metrics) -> Self {
-        Self(Arc::new(Parts { context, metrics }))
+        Self(Arc::new(Parts { context, metrics, turns: Semaphore::new(TURNS) }))
     }
 
     fn context(&self) -> &Context {
@@ -63,6 +69,12 @@ impl Console {
 
     fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// A turn of a live page to read anew. Sending what was read takes none: a slow browser holds up no other page.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.0.turns.acquire().await.ok()
     }
 
     /// What paths of pages begin with: the path of the public URL, empty at the top of a host.

@@ -143,11 +143,13 @@ impl Following {
     /// Sends what has happened, and how things stand now: the numbers at once, then what takes longer to read.
     async fn tell(&self, happened: &[Change], token: &str, messages: &Messages) -> Result<(), End> {
         let (program, reader) = (&self.program, self.visit.reader());
+        let turn = self.visit.console().turn().await;
         let (state, _) = present(&self.visit, &program.program_id, &self.user_id).await?;
         let since = consistency_token(self.visit.console().context(), state.position);
         let of = Of { visit: &self.visit, program, user_id: &self.user_id };
         if self.shown == Shown::Earnings {
             let figures = figures(&of, None, "", &since).await;
+            drop(turn);
             let html = earnings::changed(&figures, program, reader).into_string();
             return Ok(messages.part(html, token).await?);
         }
@@ -161,9 +163,12 @@ impl Following {
             let celebration = of.celebration(&since, Some(CELEBRATIONS)).await?;
             html += &celebration.map(console::Markup::into_string).unwrap_or_default();
         }
+        drop(turn);
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
+        let turn = self.visit.console().turn().await;
         let (levels, days, visits) = tokio::join!(of.levels(&since), of.days(&since), of.visits());
+        drop(turn);
         let rest = [
             dashboard::limits(&Ok(levels?), program, reader),
             dashboard::changed_days(&days?, program, reader),
