@@ -108,7 +108,7 @@ test("a script in a name is text wherever others see the name", async ({ browser
   const bob = await visitor(browser);
   const bobs = watch(bob);
   await bob.goto(`/join/${code}`);
-  await expect(bob.getByText(EVIL)).toBeVisible();
+  await expect(bob.getByRole("heading", { name: EVIL })).toBeVisible();
   await join(bob, fresh("bob"), PROGRAM, code);
   await bob.goto("/profile");
   await bob.getByLabel("Shown name").fill(EVIL);

@@ -251,3 +251,43 @@ pub(crate) async fn make_operator(client: &Client, username: &str) {
     let request = SetUserRoleRequest { user_id, role, ..Default::default() };
     client.accounts().set_user_role(client.request(request)).await.unwrap();
 }
+
+#[tokio::test]
+async fn forms_and_links_mean_whom_they_stand_for_whatever_the_id_is_like() {
+    let (database, server, client) = server_with(&["multi-level-commission"]).await;
+    let mut ada = operator(&server, &client).await;
+    for (user_id, username) in [("victim", "zoe"), ("x/../victim", "xenia"), ("+victim", "plus")] {
+        let request = contract::pb::RegisterUserRequest {
+            user_id: user_id.into(),
+            username: username.into(),
+            email: format!("{username}@example.com"),
+            ..Default::default()
+        };
+        client.accounts().register_user(client.request(request)).await.unwrap();
+    }
+    let path = "/o/users/x%2F..%2Fvictim";
+    let page = Browser::shown(&ada.get(path).await);
+    let action = format!("{path}/deactivate");
+    assert!(page.contains(&format!("action=\"{action}\"")), "{page}");
+    let answer = ada.fill(path, &action, &[]).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let status = async |user_id: &str| {
+        let request =
+            contract::pb::GetUserRequest { user_id: user_id.into(), ..Default::default() };
+        let user = client.accounts().get_user(client.request(request)).await.unwrap();
+        user.into_inner().user.unwrap().status()
+    };
+    assert_eq!(status("x/../victim").await, contract::pb::UserStatus::Inactive);
+    assert_eq!(status("victim").await, contract::pb::UserStatus::Active);
+    assert_eq!(ada.get(answer.header("location").unwrap()).await.status, 200);
+
+    let page = Browser::shown(&ada.get("/o/users/%2Bvictim").await);
+    assert!(page.contains("/o/record?buyer=%2Bvictim\""), "{page}");
+    // Nobody comes in between by taking the id of somebody else as a name.
+    let mut eve = Browser::new(&server.address);
+    eve.register("victim", "").await;
+    let answer = ada.get("/o/users?q=victim").await;
+    assert_eq!(answer.header("location"), Some("/o/users/victim"));
+    server.stop().await;
+    database.check().await;
+}

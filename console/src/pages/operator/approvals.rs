@@ -8,7 +8,7 @@ use super::{actor, user_link};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table_foot};
-use crate::reader::Reader;
+use crate::reader::{Reader, segment};
 use crate::text::money as text;
 
 /// States as addresses name them; empty for those that wait.
@@ -128,7 +128,7 @@ fn facts(approval: &Approval, reader: &Reader) -> Markup {
                 Some(Asked::Adjustment(of)) => { dt { (text::REASON) } dd { code { (of.reason_code) } } }
                 Some(Asked::Payout(of)) => {
                     dt { (text::PAYOUT) }
-                    dd { a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, of.payout_id))) { (of.payout_id) } }
+                    dd { a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id)))) { (of.payout_id) } }
                     @if !of.provider_reference.is_empty() { dt { (text::REFERENCE) } dd { code { (of.provider_reference) } } }
                 }
                 None => {}

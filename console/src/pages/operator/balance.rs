@@ -5,7 +5,7 @@ use contract::pb::{Approval, BalanceEntry, BucketBalances, Money, Program, Rewar
 use maud::{Markup, html};
 
 use super::holds::holds;
-use super::{approvals, name, user_link, user_path};
+use super::{approvals, name, purchase_path, user_link, user_path};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::entries;
@@ -143,7 +143,7 @@ fn rewards(found: &[Reward], view: &View<'_>, reader: &Reader) -> Markup {
                 td.wide {
                     (user_link(&reward.source_user_id, reader))
                     @if !reward.purchase_id.is_empty() {
-                        small { a.break href=(reader.to(&format!("/o/purchases/{}", segment(&reward.purchase_id)))) { (reward.purchase_id) } }
+                        small { a.break href=(reader.to(&purchase_path(&reward.purchase_id))) { (reward.purchase_id) } }
                     }
                 }
                 td.number {

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 
 use crate::page::{Page, Sidebar, app};
 use crate::parts;
-use crate::reader::Reader;
+use crate::reader::{Reader, segment};
 use crate::text::log as text;
 
 /// The page.
@@ -81,7 +81,7 @@ pub fn about(event: &Event, reader: &Reader) -> Markup {
 }
 
 fn to(path: &str, id: &str, reader: &Reader) -> Markup {
-    html! { a href=(reader.to(&format!("{path}{id}"))) { (id) } }
+    html! { a href=(reader.to(&format!("{path}{}", segment(id)))) { (id) } }
 }
 
 /// The payload as JSON, with links from ids to pages, and what times are.

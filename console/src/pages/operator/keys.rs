@@ -3,6 +3,7 @@
 use contract::pb::{ApiKey, ApiKeyRole};
 use maud::{Markup, html};
 
+use super::user_path;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
@@ -140,7 +141,7 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
                 td {
                     (badge(tone, words))
                     @if !key.user_id.is_empty() {
-                        small { a.break href=(reader.to(&format!("/o/users/{}", key.user_id))) { (key.user_id) } }
+                        small { a.break href=(reader.to(&user_path(&key.user_id))) { (key.user_id) } }
                     }
                 }
                 td.wide.break { (limits(key)) }

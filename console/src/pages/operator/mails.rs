@@ -3,6 +3,7 @@
 use contract::pb::{Mail, MailState};
 use maud::{Markup, html};
 
+use super::user_path;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table, table_foot};
@@ -112,7 +113,7 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
             tr {
                 th scope="row" {
                     (text::mail_kind(mail.kind()))
-                    small { a.break href=(reader.to(&format!("/o/users/{}", mail.user_id))) { (mail.user_id) } }
+                    small { a.break href=(reader.to(&user_path(&mail.user_id))) { (mail.user_id) } }
                     @if !mail.email.is_empty() { small.break { (mail.email) } }
                 }
                 td {

@@ -69,6 +69,12 @@ pub fn user_path(user_id: &str) -> String {
     format!("/o/users/{}", segment(user_id))
 }
 
+/// The path of the page about a purchase.
+#[must_use]
+pub fn purchase_path(purchase_id: &str) -> String {
+    format!("/o/purchases/{}", segment(purchase_id))
+}
+
 /// A user by the id, with a link to their page.
 #[must_use]
 pub fn user_link(user_id: &str, reader: &Reader) -> Markup {

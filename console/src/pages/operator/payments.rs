@@ -3,6 +3,7 @@
 use contract::pb::UnmatchedPayment;
 use maud::{Markup, html};
 
+use super::user_path;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table_foot};
@@ -70,7 +71,7 @@ fn payment(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Mark
                         (text::FIRST_HEARD_OF) " " (reader.exact_time(payment.create_time.as_ref()))
                         @if !payment.buyer_user_id.is_empty() {
                             " · " (text::BUYER) " "
-                            a.break href=(reader.to(&format!("/o/users/{}", payment.buyer_user_id))) {
+                            a.break href=(reader.to(&user_path(&payment.buyer_user_id))) {
                                 (payment.buyer_user_id)
                             }
                         }

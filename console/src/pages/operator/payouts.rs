@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
-use crate::reader::Reader;
+use crate::reader::{Reader, segment};
 use crate::text::money as text;
 
 /// A program that pays out, and what a payout of it would find.
@@ -160,7 +160,7 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
 /// The path of a payout.
 #[must_use]
 pub fn path(payout: &Payout) -> String {
-    format!("/o/payouts/{}/{}", payout.program_id, payout.payout_id)
+    format!("/o/payouts/{}/{}", payout.program_id, segment(&payout.payout_id))
 }
 
 /// How far a payout is, as a badge says it.

@@ -7,13 +7,13 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::mails::{path as mails_path, state_and_reason};
-use super::{balance, name, role, user_status};
+use super::{balance, name, role, user_path, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
 use crate::pages::profile::client;
 use crate::parts::{self, FormKeys, badge, empty, failed, table};
-use crate::reader::Reader;
+use crate::reader::{Reader, segment};
 use crate::text::log::LOG;
 use crate::text::operator as text;
 
@@ -69,7 +69,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 section.card.flush {
                     div.card-head {
                         h2 { (text::PURCHASES) }
-                        a href=(reader.to(&format!("/o/record?buyer={}", user.user_id))) { (text::RECORD_ONE) }
+                        a href=(reader.to(&format!("/o/record?buyer={}", segment(&user.user_id)))) { (text::RECORD_ONE) }
                     }
                     @match &view.purchases { Ok(found) => (purchases(found, reader)), Err(why) => (failed(why)) }
                 }
@@ -115,7 +115,7 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
-                dt { (LOG) } dd { a href=(reader.to(&format!("/o/log?user={}", user.user_id))) { (text::EVENTS_ABOUT) } }
+                dt { (LOG) } dd { a href=(reader.to(&format!("/o/log?user={}", segment(&user.user_id)))) { (text::EVENTS_ABOUT) } }
                 dt { (text::FLAGS) } dd {
                     @match &view.flags {
                         Ok(0) => "0",
@@ -135,7 +135,7 @@ fn actions(
     role: UserRole,
     reader: &Reader,
 ) -> Markup {
-    let path = |what: &str| format!("/o/users/{user_id}/{what}");
+    let path = |what: &str| format!("{}/{what}", user_path(user_id));
     let roles = [
         ("participant", text::PARTICIPANT, UserRole::Participant),
         ("operator", text::OPERATOR, UserRole::Operator),
@@ -200,7 +200,7 @@ fn memberships(memberships: &[Membership], reader: &Reader) -> Markup {
                 td { code { (of.participant.code) } }
                 td.wide {
                     @if of.participant.referrer_user_id.is_empty() { "–" } @else {
-                        a href=(reader.to(&format!("/o/users/{}", of.participant.referrer_user_id))) { (of.participant.referrer_user_id) }
+                        a href=(reader.to(&user_path(&of.participant.referrer_user_id))) { (of.participant.referrer_user_id) }
                         @if of.participant.referral_status() != ReferralStatus::Unspecified { " " (badge(tone, words)) }
                     }
                 }

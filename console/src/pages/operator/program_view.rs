@@ -7,7 +7,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{name, user_status};
+use super::{name, user_path, user_status};
 use crate::charts::{self, Point};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
@@ -330,7 +330,7 @@ fn participant(detail: &UserDetail, reader: &Reader) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href=(reader.to(&format!("/o/users/{}", user.user_id))) { (name(&user)) }
+                a href=(reader.to(&user_path(&user.user_id))) { (name(&user)) }
                 @if user.status() != UserStatus::Active {
                     @let (tone, words) = user_status(user.status());
                     " " (badge(tone, words))
@@ -351,7 +351,7 @@ fn person(user_id: &str, display_name: &str, username: &str, reader: &Reader) ->
     let name = names.into_iter().find(|name| !name.is_empty());
     html! {
         @match name {
-            Some(name) => a href=(reader.to(&format!("/o/users/{user_id}"))) { (name) },
+            Some(name) => a href=(reader.to(&user_path(user_id))) { (name) },
             None => "–",
         }
     }

@@ -7,11 +7,11 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::holds::holds;
-use super::withheld;
+use super::{purchase_path, user_path, withheld};
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::entries::kind;
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, table};
-use crate::reader::{Reader, segment};
+use crate::reader::Reader;
 use crate::text::operator as text;
 
 /// What the page shows.
@@ -45,7 +45,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                     h2 { (text::PURCHASE) }
                     dl.pairs {
                         dt { (text::AMOUNT) } dd { (reader.amount(purchase.amount.as_ref())) }
-                        dt { (text::BUYER) } dd { a href=(reader.to(&format!("/o/users/{}", purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
+                        dt { (text::BUYER) } dd { a href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
                         dt { (text::BOUGHT) } dd { (reader.exact_time(purchase.purchase_time.as_ref())) }
                         dt { (text::RECORDED) } dd { (reader.exact_time(purchase.create_time.as_ref())) }
                         dt { (text::REFUNDED) } dd { (reader.amount(purchase.refunded.as_ref().or(Some(&zero(purchase.amount.as_ref()))))) }
@@ -81,7 +81,7 @@ fn zero(amount: Option<&Money>) -> Money {
 /// What a program made of the purchase.
 fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Markup {
     let purchase_id = view.purchase.purchase.as_ref().map_or("", |of| &of.purchase_id);
-    let action = format!("/o/purchases/{}/rewards", segment(purchase_id));
+    let action = format!("{}/rewards", purchase_path(purchase_id));
     let (tone, words) = match (outcome.converted, outcome.qualified) {
         (true, _) => (Tone::Good, text::CONVERTED),
         (false, true) => (Tone::Info, text::QUALIFIED),
@@ -97,7 +97,7 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
     let rows = html! {
         @for reward in &outcome.rewards {
             tr {
-                th scope="row" { a.break href=(reader.to(&format!("/o/users/{}", reward.earner_user_id))) { (reward.earner_user_id) } }
+                th scope="row" { a.break href=(reader.to(&user_path(&reward.earner_user_id))) { (reward.earner_user_id) } }
                 td {
                     (kind(reward.kind()))
                     small { (text::level_and_rule(reward.level, &reward.rule)) }
@@ -113,7 +113,7 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
         }
         @for of in withheld_from() {
             tr {
-                th scope="row" { a.break href=(reader.to(&format!("/o/users/{}", of.earner_user_id))) { (of.earner_user_id) } }
+                th scope="row" { a.break href=(reader.to(&user_path(&of.earner_user_id))) { (of.earner_user_id) } }
                 td { (text::WITHHELD) small { (withheld(of.reason())) } }
                 td.number { span.soft { (reader.amount(of.computed_amount.as_ref())) } }
             }
@@ -151,7 +151,7 @@ fn refund(view: &View<'_>, purchase_id: &str, reader: &Reader) -> Markup {
         autocomplete: "off",
         ..Field::default()
     };
-    let action = reader.to(&format!("/o/purchases/{purchase_id}"));
+    let action = reader.to(&purchase_path(purchase_id));
     html! {
         section.card {
             h2 { (text::REFUND) }

@@ -3,6 +3,7 @@
 use contract::pb::{PurchaseDetail, PurchaseOutcome};
 use maud::{Markup, html};
 
+use super::{purchase_path, user_path};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Tone, badge, empty, table, table_foot};
@@ -79,11 +80,11 @@ fn row(detail: &PurchaseDetail, with_buyer: bool, reader: &Reader) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a.break href=(reader.to(&format!("/o/purchases/{}", purchase.purchase_id))) { (purchase.purchase_id) }
+                a.break href=(reader.to(&purchase_path(&purchase.purchase_id))) { (purchase.purchase_id) }
                 small { (reader.exact_time(purchase.purchase_time.as_ref())) }
             }
             @if with_buyer {
-                td.wide { a.break href=(reader.to(&format!("/o/users/{}", purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
+                td.wide { a.break href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
             }
             td.wide { @let (tone, words) = outcome(&detail.outcomes); (badge(tone, &words)) }
             td.number {

@@ -3,7 +3,7 @@
 use contract::pb::{Program, UserDetail, UserRole, UserStatus};
 use maud::{Markup, html};
 
-use super::{name, role, user_status};
+use super::{name, role, user_path, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, table, table_foot};
@@ -100,7 +100,7 @@ fn row(detail: &UserDetail, in_program: bool, reader: &Reader) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href=(reader.to(&format!("/o/users/{}", user.user_id))) { (name(&user)) }
+                a href=(reader.to(&user_path(&user.user_id))) { (name(&user)) }
                 small.break { (user.username) }
                 @if user.status() != UserStatus::Active { small.phone { (words) } }
             }

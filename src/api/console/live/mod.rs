@@ -95,7 +95,7 @@ impl Messages {
 /// A message.
 fn event(name: &str, data: &str, id: &str) -> String {
     let id = if id.is_empty() { String::new() } else { format!("id: {id}\n") };
-    let data = data.replace('\n', "\ndata: ");
+    let data = data.replace("\r\n", "\n").replace(['\r', '\n'], "\ndata: ");
     format!("{id}event: {name}\ndata: {data}\n\n")
 }
 

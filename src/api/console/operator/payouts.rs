@@ -4,6 +4,7 @@ use axum::response::Response;
 use console::pages::operator::payouts::{Paying, View, page};
 use console::parts::{FormKeys, Sent};
 use console::reader::decimals;
+use console::reader::segment;
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
@@ -52,7 +53,7 @@ pub(super) async fn create(visit: Visit, form: SentForm) -> Result<Response, Ref
     };
     match visit.call(request).await {
         Ok(created) => {
-            let path = format!("/o/payouts/{program_id}/{}", created.payout_id);
+            let path = format!("/o/payouts/{program_id}/{}", segment(&created.payout_id));
             Ok(visit.see_other(&path, "payout-created", &created.consistency_token))
         }
         Err(status) => {

@@ -3,6 +3,7 @@
 use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::person::{Membership, View, page};
+use console::pages::operator::user_path;
 use console::text;
 use http::StatusCode;
 use tonic::Status;
@@ -108,7 +109,7 @@ async fn done(
     outcome: Result<String, Status>,
 ) -> Result<Response, Refused> {
     match outcome {
-        Ok(changed) => Ok(visit.see_other(&format!("/o/users/{user_id}"), name, &changed)),
+        Ok(changed) => Ok(visit.see_other(&user_path(user_id), name, &changed)),
         Err(status) => {
             let (code, sent) = faults::placed(&status, console::parts::Sent::default(), &[]);
             let fault = sent.faults.first().map(|(_, fault)| fault.clone());

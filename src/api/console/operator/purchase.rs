@@ -3,8 +3,9 @@
 use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::purchase::{View, page};
+use console::pages::operator::purchase_path;
 use console::parts::{FormKeys, Sent};
-use console::reader::{decimals, segment};
+use console::reader::decimals;
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
@@ -68,9 +69,7 @@ pub(super) async fn hold(
 ) -> Result<Response, Refused> {
     visit.operator()?;
     match holds::decide(&visit, &form).await {
-        Ok((done, changed)) => {
-            Ok(visit.see_other(&format!("/o/purchases/{}", segment(&purchase_id)), done, &changed))
-        }
+        Ok((done, changed)) => Ok(visit.see_other(&purchase_path(&purchase_id), done, &changed)),
         Err(status) => {
             let problem = Some(holds::told(&status, &form));
             let form =
@@ -118,7 +117,7 @@ pub(super) async fn refund(
     };
     match outcome {
         Ok(Step::Refunded(changed)) => {
-            Ok(visit.see_other(&format!("/o/purchases/{purchase_id}"), "refunded", &changed))
+            Ok(visit.see_other(&purchase_path(&purchase_id), "refunded", &changed))
         }
         Ok(Step::Previewed(preview)) => {
             let form = again(form.sent(), Some(preview));

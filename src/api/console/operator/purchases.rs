@@ -1,6 +1,7 @@
 //! Purchases: a list, and the way to one of them.
 
 use axum::response::Response;
+use console::pages::operator::purchase_path;
 use console::pages::operator::purchases::{View, page};
 use tonic::Code;
 
@@ -18,7 +19,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     if !wanted.is_empty() {
         let request = pb::GetPurchaseRequest { purchase_id: wanted.into(), ..Default::default() };
         match visit.call(request).await {
-            Ok(_) => return Ok(visit.see_other(&format!("/o/purchases/{wanted}"), "", "")),
+            Ok(_) => return Ok(visit.see_other(&purchase_path(wanted), "", "")),
             Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {}
             Err(status) => return Err(status.into()),
         }

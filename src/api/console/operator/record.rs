@@ -1,6 +1,7 @@
 //! Recording a purchase by hand.
 
 use axum::response::Response;
+use console::pages::operator::purchase_path;
 use console::pages::operator::record::{View, page};
 use console::parts::{FormKeys, Sent};
 use console::reader::decimals;
@@ -49,7 +50,7 @@ pub(super) async fn record(visit: Visit, sent: SentForm) -> Result<Response, Ref
     };
     match visit.call(request).await {
         Ok(recorded) => {
-            let path = format!("/o/purchases/{purchase_id}");
+            let path = purchase_path(&purchase_id);
             Ok(visit.see_other(&path, "recorded", &recorded.consistency_token))
         }
         Err(status) => {

@@ -5,7 +5,8 @@ use tonic::{Code, Status};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
-/// The id of the user with this e-mail address, username, id or referral code; `None` if there is nobody.
+/// The id of the user with this e-mail address, id, username or referral code; `None` if there is nobody. An id comes
+/// before names, which people choose: links of pages have ids, and nobody may come in between by a name.
 pub(super) async fn find(visit: &Visit, wanted: &str) -> Result<Option<String>, Status> {
     let wanted = wanted.trim();
     if wanted.is_empty() {
@@ -15,13 +16,13 @@ pub(super) async fn find(visit: &Visit, wanted: &str) -> Result<Option<String>, 
         let request = pb::FindUserRequest { email: wanted.into(), ..Default::default() };
         return known(visit.call(request).await.map(|found| found.user));
     }
-    let by_name = pb::FindUserRequest { username: wanted.into(), ..Default::default() };
     let by_id = pb::GetUserRequest { user_id: wanted.into(), ..Default::default() };
+    let by_name = pb::FindUserRequest { username: wanted.into(), ..Default::default() };
     let by_code = pb::FindUserRequest { referral_code: wanted.into(), ..Default::default() };
-    if let Some(found) = known(visit.call(by_name).await.map(|found| found.user))? {
+    if let Some(found) = known(visit.call(by_id).await.map(|found| found.user))? {
         return Ok(Some(found));
     }
-    if let Some(found) = known(visit.call(by_id).await.map(|found| found.user))? {
+    if let Some(found) = known(visit.call(by_name).await.map(|found| found.user))? {
         return Ok(Some(found));
     }
     known(visit.call(by_code).await.map(|found| found.user))

@@ -1,6 +1,7 @@
 //! People: a list, and the way to one of them.
 
 use axum::response::Response;
+use console::pages::operator::user_path;
 use console::pages::operator::users::{View, page};
 
 use super::search::find;
@@ -18,7 +19,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     visit.operator()?;
     let wanted = visit.query("q");
     if let Some(user_id) = find(&visit, wanted).await? {
-        return Ok(visit.see_other(&format!("/o/users/{user_id}"), "", ""));
+        return Ok(visit.see_other(&user_path(&user_id), "", ""));
     }
     let person = visit.person().await?;
     let (program_id, later) = (visit.query("program"), visit.query("page"));
