@@ -343,10 +343,6 @@ impl Fields {
             self.fault("referral_code", ErrorReason::InvalidReferralCode, message);
             return None;
         }
-        if text.contains('\0') {
-            self.fault("referral_code", ErrorReason::NulCharacter, "must not contain NUL");
-            return None;
-        }
         Some(text.into())
     }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::StoreError;
 use domain::ClaimKind;
 
-/// The owner of a value: a user, a participant (`program/user`) or a program; `None` if nobody has it.
+/// The owner of a value: a user, a participant (`program/user`) or a program; `None` if nobody has it. Nobody has one with
+/// a NUL, which texts of Postgres cannot contain.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -15,6 +16,9 @@ pub async fn owner_of(
     kind: ClaimKind,
     value: &str,
 ) -> Result<Option<String>, StoreError> {
+    if value.contains('\0') {
+        return Ok(None);
+    }
     let owner = sqlx::query_scalar("select owner from claims where kind = $1 and value = $2")
         .bind(kind.as_str())
         .bind(kind.normal_form(value))

@@ -279,7 +279,7 @@ async fn forms_and_links_mean_whom_they_stand_for_whatever_the_id_is_like() {
     };
     assert_eq!(status("x/../victim").await, contract::pb::UserStatus::Inactive);
     assert_eq!(status("victim").await, contract::pb::UserStatus::Active);
-    assert_eq!(ada.get(answer.header("location").unwrap()).await.status, 200);
+    assert_eq!(ada.get(answer.exact_header("location").unwrap()).await.status, 200);
 
     let page = Browser::shown(&ada.get("/o/users/%2Bvictim").await);
     assert!(page.contains("/o/record?buyer=%2Bvictim\""), "{page}");
@@ -288,6 +288,7 @@ async fn forms_and_links_mean_whom_they_stand_for_whatever_the_id_is_like() {
     eve.register("victim", "").await;
     let answer = ada.get("/o/users?q=victim").await;
     assert_eq!(answer.header("location"), Some("/o/users/victim"));
+    assert_eq!(ada.get("/o/users?q=%00").await.status, 200);
     server.stop().await;
     database.check().await;
 }
