@@ -4,7 +4,7 @@ import { defineConfig } from "@playwright/test";
 export default defineConfig({
   testDir: ".",
   // The longest one looks at every page of operators in two themes and at three widths.
-  timeout: 300_000,
+  timeout: 600_000,
   // Checks wait for what a page will show, on a machine that may be busy.
   expect: { timeout: 20_000 },
   // The tests share one server, whose programs all of them use.
