@@ -129,7 +129,7 @@ fn a_field_of_another_form_is_named() {
     assert_eq!(parse(b"{"), Err(Malformed::NotJson));
     assert_eq!(parse(b"\xff"), Err(Malformed::NotJson));
     assert_eq!(parse("[".repeat(100_000).as_bytes()), Err(Malformed::NotJson));
-    assert_eq!(field_of(parse(b"[]").map(|event| event.fact)), "");
+    assert_eq!(field_of(parse(b"[]").map(|event| event.fact)), "body");
 }
 
 #[test]
