@@ -73,7 +73,8 @@ pub fn logo() -> Markup {
     html! {
         svg viewBox="0 0 32 32" aria-hidden="true" {
             rect width="32" height="32" rx="9" fill="#0a666c" {}
-            path d="M9 6c0 8 7 7 7 14v6M23 6c0 6-7 6-7 12" fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round" {}
+            path d="M9 6c0 8 7 7 7 14v6M23 6c0 6-7 6-7 12" fill="none" stroke="#fff" stroke-width="3"
+                stroke-linecap="round" {}
         }
     }
 }

@@ -208,7 +208,8 @@ fn themes(reader: &Reader, form_token: &str) -> Markup {
         Theme::Dark => text::THEME_DARK,
     };
     html! {
-        form.segments method="post" action=(reader.to("/theme")) data-quiet data-theme role="group" aria-label=(text::THEME) {
+        form.segments method="post" action=(reader.to("/theme")) data-quiet data-theme role="group"
+            aria-label=(text::THEME) {
             input type="hidden" name="form_token" value=(form_token);
             @for theme in Theme::ALL {
                 button name="theme" value=(theme.as_str()) aria-pressed=(theme == reader.theme) { (name(theme)) }

@@ -109,7 +109,8 @@ impl Field<'_> {
         let rules_id = format!("{}-rules", self.id());
         self.around(sent, |is_invalid, described| {
             html! {
-                input.input #(self.id()) name=(self.name) type=(kind) value=(value) required[self.required] autofocus[self.autofocus]
+                input.input #(self.id()) name=(self.name) type=(kind) value=(value) required[self.required]
+                    autofocus[self.autofocus]
                     autocomplete=[Some(self.autocomplete).filter(|value| !value.is_empty())]
                     inputmode=[Some(self.inputmode).filter(|value| !value.is_empty())]
                     data-rules=[(!self.rules.is_empty()).then_some(&rules_id)]

@@ -99,16 +99,19 @@ pub mod refused {
     pub const FORGED_WORDS: &str =
         "Nothing was changed. Go back, reload the page, and send the form again.";
     pub const ELSEWHERE: &str = "This was not sent from here";
-    pub const ELSEWHERE_WORDS: &str = "Nothing was changed: the form was on another site, or your browser does not say where it was.";
+    pub const ELSEWHERE_WORDS: &str = "Nothing was changed: the form was on another site, or your \
+        browser does not say where it was.";
     pub const TOO_LARGE: &str = "That was too much";
     pub const TOO_LARGE_WORDS: &str =
         "The form is larger than this server takes. Nothing was changed.";
     pub const TOO_MANY: &str = "Too many requests";
     pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
     pub const UNAVAILABLE: &str = "Not now";
-    pub const UNAVAILABLE_WORDS: &str = "The server cannot reach its database at this moment. Nothing is lost; try again in a few seconds.";
+    pub const UNAVAILABLE_WORDS: &str = "The server cannot reach its database at this moment. \
+        Nothing is lost; try again in a few seconds.";
     pub const BROKEN: &str = "Something is broken here";
-    pub const BROKEN_WORDS: &str = "The fault is ours, and it has been logged. Try again; if that does not help, tell the operator.";
+    pub const BROKEN_WORDS: &str = "The fault is ours, and it has been logged. Try again; if that \
+        does not help, tell the operator.";
 }
 
 /// Why something could not be done.
@@ -363,7 +366,8 @@ pub mod door {
     pub const WELCOME_WORDS: &str = "See what you have earned, and whom you have brought.";
     pub const CREATE_ACCOUNT: &str = "Create an account";
     pub const FOR_PROGRAMS: &str = "For programs";
-    pub const API_WORDS: &str = "This port also speaks gRPC and gRPC-Web. Reflection is on, so tools such as grpcurl can list the methods.";
+    pub const API_WORDS: &str = "This port also speaks gRPC and gRPC-Web. Reflection is on, so \
+        tools such as grpcurl can list the methods.";
     pub const HEALTH_WORDS: &str = "Whether the server is alive and ready:";
     pub const TO_THE_FRONT: &str = "To the start";
     pub const SIDE_TITLE: &str = "Bring friends, and both of you gain";
@@ -392,15 +396,18 @@ pub mod door {
     pub const INVITATION_WORDS: &str = "Sign up with this invitation, and the program rewards it.";
     pub const YOUR_FRIEND: &str = "Your friend";
     pub const OWN_CODE: &str = "You get a code of your own";
-    pub const OWN_CODE_WORDS: &str = "With it you bring others. How it works in full stands on its own page, once you have signed up.";
+    pub const OWN_CODE_WORDS: &str = "With it you bring others. How it works in full stands on its \
+        own page, once you have signed up.";
     pub const PLACES_WORDS: &str = "This code is good for a limited number of people.";
     pub const REGISTRATION_CLOSED: &str =
         "One cannot sign up here by oneself. Ask whoever runs this server.";
     pub const CHECK_MAIL: &str = "Check your mail";
-    pub const CHECK_MAIL_WORDS: &str = "We have sent a link to your address. Open it, and your account is ready. The link is good for some days.";
+    pub const CHECK_MAIL_WORDS: &str = "We have sent a link to your address. Open it, and your \
+        account is ready. The link is good for some days.";
     pub const FORGOT_TITLE: &str = "Choose another password";
     pub const FORGOT_WORDS: &str = "We mail you a link with which you choose another one.";
-    pub const FORGOT_DONE: &str = "If there is such an account, a mail with a link is on its way. The link is good for a few minutes.";
+    pub const FORGOT_DONE: &str = "If there is such an account, a mail with a link is on its way. \
+        The link is good for a few minutes.";
     pub const SEND_MAIL: &str = "Send the mail";
     pub const CONFIRM: &str = "Confirm";
     pub const SET_PASSWORD: &str = "Set the password";
@@ -506,7 +513,8 @@ pub mod participant {
     pub const ALL_EARNINGS: &str = "All earnings";
     pub const WHAT_HAPPENED: &str = "What happened";
     pub const NOTHING_HAPPENED: &str = "Nothing has happened yet";
-    pub const NOTHING_HAPPENED_WORDS: &str = "Share your link. Here you see who joins, and what each purchase brings, in the moment it happens.";
+    pub const NOTHING_HAPPENED_WORDS: &str = "Share your link. Here you see who joins, and what \
+        each purchase brings, in the moment it happens.";
     pub const FUNNEL: &str = "From link to reward";
     pub const STILL_TO_EARN: &str = "What you can still earn";
     pub const HIGHEST_TIER: &str = "This is the highest tier.";
@@ -808,7 +816,8 @@ pub mod rules {
     pub const ATTACH_AT_REGISTRATION: &str = "No: the code is given when they sign up.";
     pub const WHY_WAITING: &str = "Why is a reward on its way for a while?";
     pub const REFUNDS: &str = "What if a purchase is refunded?";
-    pub const REFUNDS_ANSWER: &str = "What it brought is taken back, in the same proportion. If it was used already, the balance falls below zero.";
+    pub const REFUNDS_ANSWER: &str = "What it brought is taken back, in the same proportion. If it \
+        was used already, the balance falls below zero.";
     pub const EXPIRE: &str = "Does what I have earned expire?";
     pub const CONFIRMED_EMAIL: &str = "Why is a referral held?";
     pub const CONFIRMED_EMAIL_ANSWER: &str =
@@ -921,7 +930,8 @@ pub mod profile {
     pub const EXPORT_WORDS: &str = "Everything that is stored about you, as a file.";
     pub const EXPORT_BUTTON: &str = "Download";
     pub const ERASE: &str = "Erase the account";
-    pub const ERASE_WORDS: &str = "Your names, address and password are deleted for good. What was earned stays in the books without them.";
+    pub const ERASE_WORDS: &str = "Your names, address and password are deleted for good. What was \
+        earned stays in the books without them.";
     pub const ERASE_OPEN: &str = "Erase…";
     pub const ERASE_CONFIRM: &str = "Username";
     pub const FORFEIT: &str = "I give up what I have not been paid yet.";
@@ -1053,7 +1063,8 @@ pub mod program {
     pub const RULES: &str = "Rules";
     pub const FIGURES: &str = "Figures";
     pub const NEW_PROGRAM: &str = "New program";
-    pub const NEW_PROGRAM_WORDS: &str = "Fill in the form or write the JSON. Nothing is in force before you have seen it and published it.";
+    pub const NEW_PROGRAM_WORDS: &str = "Fill in the form or write the JSON. Nothing is in force \
+        before you have seen it and published it.";
     pub const NO_PROGRAMS_WORDS: &str = "Write one here, or publish a file by the command line.";
     pub const EARNS: &str = "What earns";
     pub const UNIT: &str = "Unit";
@@ -1063,7 +1074,8 @@ pub mod program {
     pub const VERSIONS_WORDS: &str = "What was in force when, and what each change was.";
     pub const THE_FORM: &str = "Form";
     pub const THE_JSON: &str = "JSON";
-    pub const JSON_WORDS: &str = "The same program as a file. Change either side: the buttons below it take that side, and write the other one anew.";
+    pub const JSON_WORDS: &str = "The same program as a file. Change either side: the buttons below \
+        it take that side, and write the other one anew.";
     pub const CHECK: &str = "Check";
     pub const PREVIEW: &str = "See what changes";
     pub const NOTHING_WRONG: &str = "Nothing is wrong with it. Nothing is published yet.";
@@ -1355,7 +1367,8 @@ pub mod review {
     pub const SHOW: &str = "Show";
     pub const ABOUT: &str = "Only flags that name";
     pub const NO_FLAGS: &str = "Nothing to decide";
-    pub const NO_FLAGS_WORDS: &str = "No flag is like this. New ones appear here by themselves, as soon as a check finds something.";
+    pub const NO_FLAGS_WORDS: &str = "No flag is like this. New ones appear here by themselves, as \
+        soon as a check finds something.";
     pub const SAME_MAILBOX: &str = "Same mailbox";
     pub const SELF_REFERRAL: &str = "Similar to the referrer";
     pub const LOOK_ALIKE: &str = "Mailbox that looks the same";
@@ -1380,7 +1393,8 @@ pub mod review {
     pub const REFERRER: &str = "Referrer";
     pub const OTHER: &str = "Found with";
     pub const REFERRER_AND_OTHER: &str = "Referrer, and found with";
-    pub const REFUSED_SIGN_UP_WORDS: &str = "The sign-up was refused, so there is no account. Your decision is noted, and changes nothing else.";
+    pub const REFUSED_SIGN_UP_WORDS: &str = "The sign-up was refused, so there is no account. Your \
+        decision is noted, and changes nothing else.";
     pub const NO_EVIDENCE: &str = "The address is not kept any more";
     pub const SIGNED_UP: &str = "Signed up";
     pub const FOUND: &str = "Found";
@@ -1448,7 +1462,8 @@ pub mod review {
 /// Payouts, approvals, adjustments, holds and the store.
 pub mod money {
     pub const PAYOUTS: &str = "Payouts";
-    pub const PAYOUTS_WORDS: &str = "What is available leaves for people's accounts: create, export, have it transferred, say what became of it.";
+    pub const PAYOUTS_WORDS: &str = "What is available leaves for people's accounts: create, \
+        export, have it transferred, say what became of it.";
     pub const PAYOUT: &str = "Payout";
     pub const STATE: &str = "State";
     pub const ALL: &str = "All";
@@ -1476,10 +1491,12 @@ pub mod money {
     pub const PAYOUT_ID: &str = "Id of the payout";
     pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
     pub const WOULD_FIND: &str = "Available now";
-    pub const WOULD_FIND_WORDS: &str = "Of all participants together. Whoever is deactivated, flagged, below the smallest amount or has no payout method is skipped.";
+    pub const WOULD_FIND_WORDS: &str = "Of all participants together. Whoever is deactivated, \
+        flagged, below the smallest amount or has no payout method is skipped.";
     pub const CSV: &str = "Lines as CSV";
     pub const SO_FAR: &str = "So far";
-    pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The page follows; without a script, reload it.";
+    pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The \
+        page follows; without a script, reload it.";
     pub const SETTLING: &str = "Lines settled";
     pub const LINES: &str = "Lines";
     pub const NO_LINES: &str = "No lines";
@@ -1492,11 +1509,13 @@ pub mod money {
     pub const WAS_NOT_PAID: &str = "It was not paid";
     pub const CAME_BACK: &str = "It came back";
     pub const WHOLE: &str = "All reserved lines";
-    pub const WHOLE_WORDS: &str = "For what the provider of payments says of all lines that nobody has decided about one by one.";
+    pub const WHOLE_WORDS: &str = "For what the provider of payments says of all lines that nobody \
+        has decided about one by one.";
     pub const ALL_PAID: &str = "All were paid";
     pub const NONE_PAID: &str = "None was paid";
     pub const REFERENCE: &str = "Provider's reference";
-    pub const REFERENCE_HINT: &str = "What the provider calls the transfer. Stays in the log: an id, and nothing about a person.";
+    pub const REFERENCE_HINT: &str = "What the provider calls the transfer. Stays in the log: an \
+        id, and nothing about a person.";
     pub const REASON: &str = "Reason";
     pub const REASON_HINT: &str = "A short code such as account_closed, if it was not paid.";
     pub const FACTS: &str = "About this payout";
@@ -1558,7 +1577,8 @@ pub mod money {
     pub const EXPIRED: &str = "Expired";
     pub const TO_THE_PERSON: &str = "To the person";
     pub const ADJUST: &str = "Adjust the balance";
-    pub const ADJUST_WORDS: &str = "Adds an entry that everybody who sees the balance sees. A large one waits for another operator.";
+    pub const ADJUST_WORDS: &str = "Adds an entry that everybody who sees the balance sees. A large \
+        one waits for another operator.";
     pub const SIGNED_HINT: &str = "Such as 12.50, or −12.50 to take something.";
     pub const REASON_CODE_HINT: &str =
         "A short code such as goodwill. It stays in the log, so it says nothing about anybody.";
@@ -1692,7 +1712,7 @@ pub mod operator {
     pub const COUNTERS: &str = "Counters";
     pub const PURCHASES_A_SECOND: &str = "Purchases a second";
     pub const REWARDS_A_SECOND: &str = "Rewards a second";
-    pub const LAST_TEN_SECONDS: &str = "over the last ten";
+    pub const LAST_TEN_SECONDS: &str = "over the last ten seconds";
     pub const OPEN_FLAGS: &str = "Open fraud flags";
     pub const PARKED_JOBS: &str = "Parked jobs";
     pub const ALL_IS_WELL: &str = "nothing to do";
@@ -1785,7 +1805,8 @@ pub mod operator {
     pub const ROLE_HINT: &str = "Another role ends all sessions of the person.";
     pub const SET_ROLE: &str = "Change the role";
     pub const ERASE: &str = "Erase…";
-    pub const ERASE_WORDS: &str = "Names, address and password are deleted for good. What was earned stays in the books without them.";
+    pub const ERASE_WORDS: &str = "Names, address and password are deleted for good. What was \
+        earned stays in the books without them.";
     pub const ERASE_FOR_GOOD: &str = "Erase for good";
     pub const FORFEIT: &str = "Give up what has not been paid yet.";
     pub const REFERRER: &str = "Referrer";
@@ -1800,7 +1821,8 @@ pub mod operator {
     pub const ATTACH: &str = "Set the buyer";
     pub const SEEN: &str = "Take off the list";
     pub const JOBS: &str = "Jobs";
-    pub const JOBS_WORDS: &str = "Work that follows from what was recorded. A parked one has failed too often, and waits for you.";
+    pub const JOBS_WORDS: &str = "Work that follows from what was recorded. A parked one has failed \
+        too often, and waits for you.";
     pub const NO_JOBS: &str = "No jobs";
     pub const NO_JOBS_WORDS: &str = "There is nothing to do, and nothing has failed.";
     pub const ALL_JOBS: &str = "All jobs";

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::StoreError;
 use domain::ClaimKind;
 
-/// The owner of a value: a user, a participant (`program/user`) or a program; `None` if nobody has it. Nobody has one with
-/// a NUL, which texts of Postgres cannot contain.
+/// The owner of a value: a user, a participant (`program/user`) or a program; `None` if nobody has it. Nobody has one
+/// with a NUL, which texts of Postgres cannot contain.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.

@@ -21,8 +21,8 @@ pub async fn is_seen(pool: &PgPool, id: &ParticipantId, tier: &str) -> Result<bo
     Ok(seen.fetch_one(pool).await?)
 }
 
-/// Notes that a participant was shown these tiers. Which of them were not noted before. Of somebody who was erased, or is
-/// just being erased, nothing is noted.
+/// Notes that a participant was shown these tiers. Which of them were not noted before. Of somebody who was erased, or
+/// is just being erased, nothing is noted.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be written.

@@ -334,7 +334,7 @@ async fn a_client_that_does_not_read_is_cut_off_while_another_gets_everything() 
     let (database, server, client) = server_with(&[PROGRAM]).await;
     server.stop().await;
     drop(client);
-    let server = second_server(&database, &["--queued-events", "8"]).await;
+    let server = second_server(&database, &["--queued-events", "64"]).await;
     let client = server.client();
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     // A connection that buffers no more than this without being read.

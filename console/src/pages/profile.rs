@@ -275,7 +275,10 @@ fn sessions(view: &View<'_>, reader: &Reader) -> Markup {
                                     strong.break { (client(&session.user_agent)) } " "
                                     @if session.is_current { (badge(Tone::Good, text::THIS_ONE)) }
                                     br;
-                                    span.soft { (text::LAST_USED) " " (reader.time(session.refresh_time.as_ref().or(session.create_time.as_ref()))) }
+                                    span.soft {
+                                        (text::LAST_USED) " "
+                                        (reader.time(session.refresh_time.as_ref().or(session.create_time.as_ref())))
+                                    }
                                 }
                                 @if !session.is_current { (end(session)) }
                             }
@@ -339,7 +342,9 @@ fn erase(view: &View<'_>, reader: &Reader) -> Markup {
                     form.form method="post" action=(reader.to(Part::Erase.path())) {
                         ((view.keys)())
                         (confirm.html(&sent))
-                        label.check { input type="checkbox" name="forfeit_balances" value="on"; span { (text::FORFEIT) } }
+                        label.check {
+                            input type="checkbox" name="forfeit_balances" value="on"; span { (text::FORFEIT) }
+                        }
                         div.actions { button.button.danger { (text::ERASE_BUTTON) } }
                     }
                 }

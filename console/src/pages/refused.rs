@@ -31,7 +31,12 @@ fn main(view: &View<'_>, reader: &Reader) -> Markup {
     html! {
         h1.unseen { (view.title) }
         section.card.flush {
-            (empty(Icon::WARN, view.title, view.words, &html! { a.button.first href=(reader.to("/")) { (text::HOME) } }))
+            (empty(
+                Icon::WARN,
+                view.title,
+                view.words,
+                &html! { a.button.first href=(reader.to("/")) { (text::HOME) } },
+            ))
         }
     }
 }

@@ -14,7 +14,8 @@
 //! - [`compare`] runs the engine and its rivals in turn.
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`screening`] measures what fraud checks cost a sign-up.
-//! - [`pages`] measures pages of the console: how soon first ones are complete, and how many live ones one server serves.
+//! - [`pages`] measures pages of the console: how soon first ones are complete, and how many live ones one server
+//!   serves.
 //! - [`payouts`] measures how long a payout of many participants takes, and what that costs purchases.
 //! - [`refunds`] measures what a refund costs beside a purchase.
 //! - [`releases`] measures how many hold periods a second end, and what that costs purchases.

@@ -128,15 +128,25 @@ fn facts(approval: &Approval, reader: &Reader) -> Markup {
                 Some(Asked::Adjustment(of)) => { dt { (text::REASON) } dd { code { (of.reason_code) } } }
                 Some(Asked::Payout(of)) => {
                     dt { (text::PAYOUT) }
-                    dd { a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id)))) { (of.payout_id) } }
-                    @if !of.provider_reference.is_empty() { dt { (text::REFERENCE) } dd { code { (of.provider_reference) } } }
+                    dd {
+                        a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id)))) {
+                            (of.payout_id)
+                        }
+                    }
+                    @if !of.provider_reference.is_empty() {
+                        dt { (text::REFERENCE) } dd { code { (of.provider_reference) } }
+                    }
                 }
                 None => {}
             }
-            dt { (text::ASKED_BY) } dd { (actor(&approval.asked_by, reader)) ", " (reader.exact_time(approval.request_time.as_ref())) }
+            dt { (text::ASKED_BY) } dd {
+                (actor(&approval.asked_by, reader)) ", " (reader.exact_time(approval.request_time.as_ref()))
+            }
             @if !approval.note.is_empty() { dt { (text::NOTE) } dd { (approval.note) } }
             @if !approval.decided_by.is_empty() {
-                dt { (text::DECIDED_BY) } dd { (actor(&approval.decided_by, reader)) ", " (reader.exact_time(approval.decide_time.as_ref())) }
+                dt { (text::DECIDED_BY) } dd {
+                    (actor(&approval.decided_by, reader)) ", " (reader.exact_time(approval.decide_time.as_ref()))
+                }
             }
             @if !approval.decline_note.is_empty() { dt { (text::DECLINE_NOTE) } dd { (approval.decline_note) } }
         }
@@ -159,7 +169,8 @@ fn decide(
             (keys())
             input type="hidden" name="approval_id" value=(approval.approval_id);
             input type="hidden" name="back" value=(back);
-            input.input.note name="note" maxlength="500" autocomplete="off" placeholder=(text::WHY_DECLINED) aria-label=(text::WHY_DECLINED);
+            input.input.note name="note" maxlength="500" autocomplete="off" placeholder=(text::WHY_DECLINED)
+                aria-label=(text::WHY_DECLINED);
             div.actions {
                 @if !is_own && !is_about_reader { button.button.first name="step" value="approve" { (text::APPROVE) } }
                 button.button.danger name="step" value="decline" { (text::DECLINE) }

@@ -72,7 +72,12 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 section.card.flush {
                     div.card-head { h2 { (text::REWARDS) } }
                     @match &view.rewards {
-                        Ok(found) if found.is_empty() => (empty(Icon::GIFT, text::NO_REWARDS, text::NO_REWARDS_WORDS, &html! {})),
+                        Ok(found) if found.is_empty() => (empty(
+                            Icon::GIFT,
+                            text::NO_REWARDS,
+                            text::NO_REWARDS_WORDS,
+                            &html! {},
+                        )),
                         Ok(found) => { (rewards(found, view, reader)) }
                         Err(why) => (failed(why)),
                     }
@@ -80,7 +85,12 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 section.card.flush {
                     div.card-head { h2 { (text::LEDGER) } }
                     @match &view.entries {
-                        Ok(found) if found.is_empty() => (empty(Icon::LIST, text::NO_ENTRIES, text::NO_ENTRIES_WORDS, &html! {})),
+                        Ok(found) if found.is_empty() => (empty(
+                            Icon::LIST,
+                            text::NO_ENTRIES,
+                            text::NO_ENTRIES_WORDS,
+                            &html! {},
+                        )),
                         Ok(found) => (ledger(found, view.program, reader)),
                         Err(why) => (failed(why)),
                     }
@@ -149,7 +159,9 @@ fn rewards(found: &[Reward], view: &View<'_>, reader: &Reader) -> Markup {
                 td.number {
                     (reader.change(reward.amount.as_ref()))
                     @if is_some(&reward.pending) { small { (text::pending(&reader.words(reward.pending.as_ref()))) } }
-                    @if is_some(&reward.reversed) { small.bad { (text::taken_back(&reader.words(reward.reversed.as_ref()))) } }
+                    @if is_some(&reward.reversed) {
+                        small.bad { (text::taken_back(&reader.words(reward.reversed.as_ref()))) }
+                    }
                 }
             }
         }

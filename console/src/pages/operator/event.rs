@@ -44,7 +44,9 @@ pub fn page(event: &Event, has_later: bool, sidebar: &Sidebar<'_>, reader: &Read
                     }
                     dt { (text::ACTOR) }
                     dd {
-                        @if event.actor.is_empty() { span.soft { (text::SAME_COMMAND) } } @else { code { (event.actor) } }
+                        @if event.actor.is_empty() { span.soft { (text::SAME_COMMAND) } } @else {
+                            code { (event.actor) }
+                        }
                     }
                     @if !event.door.is_empty() { dt { (text::DOOR) } dd { code { (event.door) } } }
                 }

@@ -89,7 +89,12 @@ fn stake(stake: &Stake, reader: &Reader) -> Markup {
                 @if stake.waiting > 0 { p.below { (text::so_many_wait(stake.waiting)) } }
             }
             @match &stake.purchases {
-                Ok(found) if found.is_empty() => (empty(Icon::CART, text::BOUGHT_NOTHING, text::BOUGHT_NOTHING_WORDS, &html! {})),
+                Ok(found) if found.is_empty() => (empty(
+                    Icon::CART,
+                    text::BOUGHT_NOTHING,
+                    text::BOUGHT_NOTHING_WORDS,
+                    &html! {},
+                )),
                 Ok(found) => (super::purchases::list(found, false, reader)),
                 Err(why) => (failed(why)),
             }
@@ -121,7 +126,11 @@ fn notes(flag: &FraudFlag, reader: &Reader) -> Markup {
                     @for note in &flag.notes {
                         @let (tone, words) = decision(note.decision());
                         li {
-                            div.row { (badge(tone, words)) span.soft { (actor(&note.author, reader)) ", " (reader.exact_time(note.note_time.as_ref())) } }
+                            div.row {
+                                (badge(tone, words)) span.soft {
+                                    (actor(&note.author, reader)) ", " (reader.exact_time(note.note_time.as_ref()))
+                                }
+                            }
                             p.break { (note.note) }
                         }
                     }

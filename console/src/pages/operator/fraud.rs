@@ -120,7 +120,12 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         div.stack id=(QUEUE) data-queue {
             @for flag in view.flags {
                 @let sent = view.sent.filter(|(of, _)| *of == flag.flag_id).map_or(&unsent, |(_, sent)| sent);
-                (card(flag, &Form { action: "/o/fraud", filter: Some(view.filter), keys: (view.keys)(), sent }, None, reader))
+                (card(
+                    flag,
+                    &Form { action: "/o/fraud", filter: Some(view.filter), keys: (view.keys)(), sent },
+                    None,
+                    reader,
+                ))
             }
         }
         @if view.next.is_some() || view.is_later {
@@ -167,7 +172,9 @@ fn choice(view: &View<'_>, reader: &Reader) -> Markup {
             select.input.short name="program" aria-label=(text::PROGRAM) {
                 option value="" { (text::ALL_PROGRAMS) }
                 @for program in view.programs {
-                    option value=(program.program_id) selected[program.program_id == filter.program] { (program.display_name) }
+                    option value=(program.program_id) selected[program.program_id == filter.program] {
+                        (program.display_name)
+                    }
                 }
             }
             select.input.short name="order" aria-label=(text::ORDER) {
@@ -194,7 +201,9 @@ pub fn keys_help() -> Markup {
         ("?", text::KEY_HELP),
     ];
     html! {
-        button.button hidden data-keys data-key="?" popovertarget="keys" { (text::KEYS) " " kbd aria-hidden="true" { "?" } }
+        button.button hidden data-keys data-key="?" popovertarget="keys" {
+            (text::KEYS) " " kbd aria-hidden="true" { "?" }
+        }
         section.dialog #keys popover aria-label=(text::KEYS) {
             h2 { (text::KEYS) }
             dl.pairs { @for (key, words) in keys { dt { kbd { (key) } } dd { (words) } } }
@@ -229,11 +238,14 @@ pub fn card(flag: &FraudFlag, form: &Form<'_>, into: Option<&str>, reader: &Read
             div.card-head {
                 div {
                     h2 id={ "flag-" (id) "-kind" } {
-                        @if form.filter.is_some() { a href=(reader.to(&format!("/o/fraud/{id}"))) { (kind(flag.kind())) } }
+                        @if form.filter.is_some() {
+                            a href=(reader.to(&format!("/o/fraud/{id}"))) { (kind(flag.kind())) }
+                        }
                         @else { (kind(flag.kind())) }
                     }
                     p {
-                        (occasion(flag.occasion())) " · " (flag.program_id) " · " (reader.exact_time(flag.raise_time.as_ref()))
+                        (occasion(flag.occasion())) " · " (flag.program_id) " · "
+                        (reader.exact_time(flag.raise_time.as_ref()))
                         @if flag.count > 1 { " · " (text::so_often(flag.count)) }
                     }
                 }
@@ -248,7 +260,8 @@ pub fn card(flag: &FraudFlag, form: &Form<'_>, into: Option<&str>, reader: &Read
                 (decide(flag, form, reader))
             } @else {
                 p.soft {
-                    (text::DECIDED_BY) " " (actor(&flag.resolved_by, reader)) ", " (reader.exact_time(flag.resolve_time.as_ref()))
+                    (text::DECIDED_BY) " " (actor(&flag.resolved_by, reader)) ", "
+                    (reader.exact_time(flag.resolve_time.as_ref()))
                     @if flag.reverses_rewards { " · " (text::TAKEN_BACK) }
                 }
                 details { summary { (text::DECIDE_ANEW) } div.below { (decide(flag, form, reader)) } }
@@ -268,7 +281,9 @@ fn parties(flag: &FraudFlag, reader: &Reader) -> Markup {
         div.parties {
             @if let Some(of) = &flag.referee { (party(text::REFEREE, of, flag, true, status, reader)) }
             @if let Some(of) = &flag.other { (party(other_name, of, flag, true, None, reader)) }
-            @if let Some(of) = flag.referrer.as_ref().filter(|_| !is_same) { (party(text::REFERRER, of, flag, false, None, reader)) }
+            @if let Some(of) = flag.referrer.as_ref().filter(|_| !is_same) {
+                (party(text::REFERRER, of, flag, false, None, reader))
+            }
         }
         @if flag.referee.is_none() { p.soft { (text::REFUSED_SIGN_UP_WORDS) } }
     }
@@ -291,7 +306,9 @@ fn party(
                 strong.break { a href=(reader.to(&user_path(&party.user_id))) { (name) } }
                 @if let Some((tone, words)) = status { (badge(tone, words)) }
             }
-            @if party.email.is_empty() { span.soft { (text::NO_EVIDENCE) } } @else { code.break { (marked(&party.email, shared)) } }
+            @if party.email.is_empty() { span.soft { (text::NO_EVIDENCE) } } @else {
+                code.break { (marked(&party.email, shared)) }
+            }
             span.soft { (text::SIGNED_UP) " " (reader.exact_time(party.sign_up_time.as_ref())) }
         }
     }
@@ -362,7 +379,9 @@ fn decide(flag: &FraudFlag, form: &Form<'_>, reader: &Reader) -> Markup {
             (form.keys)
             input type="hidden" name="flag_id" value=(flag.flag_id);
             @if let Some(filter) = form.filter {
-                @for (name, value) in filter.pairs() { @if !value.is_empty() { input type="hidden" name=(name) value=(value); } }
+                @for (name, value) in filter.pairs() {
+                    @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
+                }
             }
             div.row {
                 input.input.note id=(id) name="note" maxlength="2000" autocomplete="off" value=(form.sent.value("note"))

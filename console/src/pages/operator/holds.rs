@@ -25,7 +25,8 @@ pub fn holds(reward: &Reward, action: &str, keys: &FormKeys, reader: &Reader) ->
             form.row.below method="post" action=(reader.to(action)) {
                 (keys)
                 input type="hidden" name="reward_id" value=(reward.reward_id);
-                input.input.note name="note" maxlength="500" autocomplete="off" placeholder=(text::NOTE) aria-label=(text::NOTE);
+                input.input.note name="note" maxlength="500" autocomplete="off" placeholder=(text::NOTE)
+                    aria-label=(text::NOTE);
                 @if waits { button.button name="step" value="release" { (text::RELEASE_REWARD) } }
                 @if !is_held { button.button.danger name="step" value="hold" { (text::HOLD_REWARD) } }
             }

@@ -64,7 +64,9 @@ fn programs(view: &View<'_>, reader: &Reader) -> Markup {
         nav.segments.scroll aria-label=(text::PROGRAM) {
             @for program in view.programs {
                 @let is_chosen = view.program.is_some_and(|of| of.program_id == program.program_id);
-                a href=(reader.to(&path(&program.program_id))) aria-current=[is_chosen.then_some("true")] { (program.display_name) }
+                a href=(reader.to(&path(&program.program_id))) aria-current=[is_chosen.then_some("true")] {
+                    (program.display_name)
+                }
             }
         }
     }
@@ -156,7 +158,9 @@ fn form(view: &View<'_>, program: &Program, reader: &Reader) -> Markup {
         section.card {
             div.card-head {
                 h2 { @if let Some(item) = view.changed { (text::change_item(&item.name)) } @else { (text::NEW_ITEM) } }
-                @if view.changed.is_some() { a href=(reader.to(&path(&program.program_id))) { (text::NEW_ITEM_INSTEAD) } }
+                @if view.changed.is_some() {
+                    a href=(reader.to(&path(&program.program_id))) { (text::NEW_ITEM_INSTEAD) }
+                }
             }
             (parts::problems(sent))
             form.form method="post" action=(reader.to(&action)) {
@@ -172,7 +176,9 @@ fn form(view: &View<'_>, program: &Program, reader: &Reader) -> Markup {
                     input type="checkbox" name="unavailable" value="on" checked[!sent.value("unavailable").is_empty()];
                     span { (text::UNAVAILABLE) }
                 }
-                div.actions { button.button.first { @if view.changed.is_some() { (text::SAVE) } @else { (text::PUBLISH) } } }
+                div.actions {
+                    button.button.first { @if view.changed.is_some() { (text::SAVE) } @else { (text::PUBLISH) } }
+                }
             }
         }
     }

@@ -146,7 +146,9 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
                 }
                 td.wide.break { (limits(key)) }
                 td.wide {
-                    @if key.last_use_time.is_some() { (reader.time(key.last_use_time.as_ref())) } @else { (text::NEVER) }
+                    @if key.last_use_time.is_some() { (reader.time(key.last_use_time.as_ref())) } @else {
+                        (text::NEVER)
+                    }
                     @if key.refused_calls > 0 {
                         small.bad { (text::refused(&reader.number(key.refused_calls))) }
                     }

@@ -123,7 +123,11 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
                             reader,
                             "/o/mails",
                             &(view.keys)(),
-                            &html! { button.button aria-label=(text::send_again(text::mail_kind(mail.kind()))) { (text::SEND_AGAIN) } },
+                            &html! {
+                                button.button aria-label=(text::send_again(text::mail_kind(mail.kind()))) {
+                                    (text::SEND_AGAIN)
+                                }
+                            },
                             &[("mail_id", &mail.mail_id), ("state", name(view.state)), ("user", view.user_id)],
                         ))
                     }

@@ -96,8 +96,20 @@ pub fn rates(rates: Rates, reader: &Reader) -> Markup {
         html! { (reader.number(whole)) @if whole < 100 { "." (tenth) } }
     };
     html! {
-        (counter("purchases-a-second", Icon::CART, text::PURCHASES_A_SECOND, &a_second(rates.purchases), text::LAST_TEN_SECONDS))
-        (counter("rewards-a-second", Icon::COIN, text::REWARDS_A_SECOND, &a_second(rates.rewards), text::LAST_TEN_SECONDS))
+        (counter(
+            "purchases-a-second",
+            Icon::CART,
+            text::PURCHASES_A_SECOND,
+            &a_second(rates.purchases),
+            text::LAST_TEN_SECONDS,
+        ))
+        (counter(
+            "rewards-a-second",
+            Icon::COIN,
+            text::REWARDS_A_SECOND,
+            &a_second(rates.rewards),
+            text::LAST_TEN_SECONDS,
+        ))
     }
 }
 
@@ -138,7 +150,10 @@ fn program(figures: &Figures, reader: &Reader) -> Markup {
         section.card id={ "program-" (program.program_id) } {
             div.card-head {
                 div { h2 { (program.display_name) } p { (below) } }
-                a href=(reader.to(&program_view::path(&program.program_id))) aria-label=(text::view_of(&program.display_name)) { (text::VIEW) }
+                a href=(reader.to(&program_view::path(&program.program_id)))
+                    aria-label=(text::view_of(&program.display_name)) {
+                    (text::VIEW)
+                }
             }
             @match &figures.overview {
                 Ok(overview) => (numbers(overview, figures, reader)),
@@ -158,7 +173,11 @@ fn numbers(overview: &GetOverviewResponse, figures: &Figures, reader: &Reader) -
         dl.sums {
             div { dt { (text::REGISTERED) } dd.number data-marked { (reader.number(overview.registered)) } }
             div { dt { (text::ORGANIC) } dd.number data-marked { (reader.number(overview.organic)) } }
-            div { dt { (text::GRANTED) } dd data-marked { (reader.amount_of(big(&overview.rewards_granted_minor_units), unit)) } }
+            div {
+                dt { (text::GRANTED) } dd data-marked {
+                    (reader.amount_of(big(&overview.rewards_granted_minor_units), unit))
+                }
+            }
             div { dt { (text::LIABILITY) } dd data-marked { (reader.amount_of(owed, unit)) } }
             @if let Ok(report) = &figures.report {
                 div { dt { (text::CONVERSION_RATE) } dd.number { (reader.percent(report.conversion_rate_bps)) } }

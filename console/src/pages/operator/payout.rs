@@ -68,7 +68,12 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             section.card.flush {
                 div.card-head { h2 { (text::LINES) } (states(&view, reader)) }
                 @if view.lines.is_empty() {
-                    (empty(Icon::BANK, text::NO_LINES, if is_collecting { text::NO_LINES_YET } else { text::NO_LINES_WORDS }, &html! {}))
+                    (empty(
+                        Icon::BANK,
+                        text::NO_LINES,
+                        if is_collecting { text::NO_LINES_YET } else { text::NO_LINES_WORDS },
+                        &html! {},
+                    ))
                 } @else {
                     (lines(&view, reader))
                     (table_foot(
@@ -141,7 +146,11 @@ fn progress(settled: i64, all: i64, reader: &Reader) -> Markup {
     let share = if all > 0 { settled.saturating_mul(100) / all } else { 0 };
     html! {
         div.meter {
-            div { span { (text::SETTLING) } span.number { (text::so_many_of(&reader.number(settled), &reader.number(all))) } }
+            div {
+                span { (text::SETTLING) } span.number {
+                    (text::so_many_of(&reader.number(settled), &reader.number(all)))
+                }
+            }
             svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" { rect width=(share) height="4" {} }
         }
     }
@@ -161,7 +170,10 @@ fn states(view: &View<'_>, reader: &Reader) -> Markup {
         nav.segments.scroll aria-label=(text::STATE) {
             a href=(reader.to(&path)) aria-current=[view.chosen.is_empty().then_some("true")] { (text::ALL) }
             @for (name, _, words) in STATES {
-                a href=(reader.to(&format!("{path}?state={name}"))) aria-current=[(view.chosen == name).then_some("true")] { (words) }
+                a href=(reader.to(&format!("{path}?state={name}")))
+                    aria-current=[(view.chosen == name).then_some("true")] {
+                    (words)
+                }
             }
         }
     }
@@ -225,7 +237,9 @@ fn decide(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
                 ((view.keys)())
                 input type="hidden" name="user_id" value=(line.user_id);
                 (fields(&ids[0], &ids[1], sent.unwrap_or(&unsent)))
-                div.actions { @for (step, words, class) in steps { button class=(class) name="step" value=(step) { (words) } } }
+                div.actions {
+                    @for (step, words, class) in steps { button class=(class) name="step" value=(step) { (words) } }
+                }
             }
         }
     }

@@ -46,7 +46,11 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         @if let Some(count @ 1..) = view.waiting {
             div.notice.warn {
                 (Icon::CLOCK)
-                p { (text::so_many_approvals_wait(count)) " " a href=(reader.to("/o/approvals")) { (text::LOOK_AT_THEM) } }
+                p {
+                    (text::so_many_approvals_wait(count)) " " a href=(reader.to("/o/approvals")) {
+                        (text::LOOK_AT_THEM)
+                    }
+                }
             }
         }
         div.split {

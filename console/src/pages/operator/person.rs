@@ -69,7 +69,9 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 section.card.flush {
                     div.card-head {
                         h2 { (text::PURCHASES) }
-                        a href=(reader.to(&format!("/o/record?buyer={}", segment(&user.user_id)))) { (text::RECORD_ONE) }
+                        a href=(reader.to(&format!("/o/record?buyer={}", segment(&user.user_id)))) {
+                            (text::RECORD_ONE)
+                        }
                     }
                     @match &view.purchases { Ok(found) => (purchases(found, reader)), Err(why) => (failed(why)) }
                 }
@@ -115,11 +117,15 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
-                dt { (LOG) } dd { a href=(reader.to(&format!("/o/log?user={}", segment(&user.user_id)))) { (text::EVENTS_ABOUT) } }
+                dt { (LOG) } dd {
+                    a href=(reader.to(&format!("/o/log?user={}", segment(&user.user_id)))) { (text::EVENTS_ABOUT) }
+                }
                 dt { (text::FLAGS) } dd {
                     @match &view.flags {
                         Ok(0) => "0",
-                        Ok(count) => a href=(reader.to(&view.flags_path)) { (reader.number(i128::try_from(*count).unwrap_or_default())) },
+                        Ok(count) => a href=(reader.to(&view.flags_path)) {
+                            (reader.number(i128::try_from(*count).unwrap_or_default()))
+                        },
                         Err(_) => "–",
                     }
                 }
@@ -147,11 +153,23 @@ fn actions(
             @match status {
                 UserStatus::Inactive => {
                     p.soft { (text::REACTIVATE_WORDS) }
-                    (parts::act(reader, &path("reactivate"), &(view.keys)(), &html! { button.button { (text::REACTIVATE) } }, &[]))
+                    (parts::act(
+                        reader,
+                        &path("reactivate"),
+                        &(view.keys)(),
+                        &html! { button.button { (text::REACTIVATE) } },
+                        &[],
+                    ))
                 }
                 UserStatus::Active => {
                     p.soft { (text::DEACTIVATE_WORDS) }
-                    (parts::act(reader, &path("deactivate"), &(view.keys)(), &html! { button.button.danger { (text::DEACTIVATE) } }, &[]))
+                    (parts::act(
+                        reader,
+                        &path("deactivate"),
+                        &(view.keys)(),
+                        &html! { button.button.danger { (text::DEACTIVATE) } },
+                        &[],
+                    ))
                 }
                 UserStatus::Erased | UserStatus::Unspecified => { p.soft { (text::ERASED_WORDS) } }
             }
@@ -176,7 +194,9 @@ fn actions(
                     form.stack.below method="post" action=(reader.to(&path("erase"))) {
                         ((view.keys)())
                         p.soft { (text::ERASE_WORDS) }
-                        label.check { input type="checkbox" name="forfeit_balances" value="on"; span { (text::FORFEIT) } }
+                        label.check {
+                            input type="checkbox" name="forfeit_balances" value="on"; span { (text::FORFEIT) }
+                        }
                         div.actions { button.button.danger { (text::ERASE_FOR_GOOD) } }
                     }
                 }
@@ -200,7 +220,9 @@ fn memberships(memberships: &[Membership], reader: &Reader) -> Markup {
                 td { code { (of.participant.code) } }
                 td.wide {
                     @if of.participant.referrer_user_id.is_empty() { "–" } @else {
-                        a href=(reader.to(&user_path(&of.participant.referrer_user_id))) { (of.participant.referrer_user_id) }
+                        a href=(reader.to(&user_path(&of.participant.referrer_user_id))) {
+                            (of.participant.referrer_user_id)
+                        }
                         @if of.participant.referral_status() != ReferralStatus::Unspecified { " " (badge(tone, words)) }
                     }
                 }

@@ -108,7 +108,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         (parts::head(title(program), &below, &rules))
         nav.segments.scroll aria-label=(text::PROGRAM) {
             @for of in view.programs {
-                a href=(reader.to(&path(&of.program_id))) aria-current=[(of.program_id == program.program_id).then_some("page")] {
+                a href=(reader.to(&path(&of.program_id)))
+                    aria-current=[(of.program_id == program.program_id).then_some("page")] {
                     (title(of))
                 }
             }
@@ -192,7 +193,11 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
                 dl.sums {
                     div { dt { (text::REFERRALS_MADE) } dd.number { (reader.number(report.referrals)) } }
                     div { dt { (text::OF_THEM_CONVERTED) } dd.number { (reader.number(report.converted)) } }
-                    div { dt { (text::OF_REFERRALS_CONVERT) } dd.number #rate { (reader.percent(report.conversion_rate_bps)) } }
+                    div {
+                        dt { (text::OF_REFERRALS_CONVERT) } dd.number #rate {
+                            (reader.percent(report.conversion_rate_bps))
+                        }
+                    }
                     div {
                         dt { (text::TIME_TO_FIRST) }
                         dd #time-to-first {
@@ -231,7 +236,9 @@ fn top(view: &View<'_>, reader: &Reader) -> Markup {
             h2 { (text::TOP_REFERRERS) }
             nav.segments aria-label=(text::TOP_BY) {
                 @for (_, metric, words) in METRICS {
-                    a href=(reader.to(&by(metric))) aria-current=[(metric == view.chosen.metric).then_some("true")] { (words) }
+                    a href=(reader.to(&by(metric))) aria-current=[(metric == view.chosen.metric).then_some("true")] {
+                        (words)
+                    }
                 }
             }
         }

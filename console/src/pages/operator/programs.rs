@@ -71,7 +71,8 @@ fn list(programs: &[Program], reader: &Reader) -> Markup {
                 td.wide { (text::value(program.earn_on().as_str_name()).unwrap_or("–")) }
                 td { (program.unit) }
                 td.number {
-                    a href=(reader.to(&format!("{path}/versions"))) aria-label=(text::id_and_version(&program.program_id, program.version)) {
+                    a href=(reader.to(&format!("{path}/versions")))
+                        aria-label=(text::id_and_version(&program.program_id, program.version)) {
                         (reader.number(program.version))
                     }
                 }

@@ -45,10 +45,14 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                     h2 { (text::PURCHASE) }
                     dl.pairs {
                         dt { (text::AMOUNT) } dd { (reader.amount(purchase.amount.as_ref())) }
-                        dt { (text::BUYER) } dd { a href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
+                        dt { (text::BUYER) } dd {
+                            a href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) }
+                        }
                         dt { (text::BOUGHT) } dd { (reader.exact_time(purchase.purchase_time.as_ref())) }
                         dt { (text::RECORDED) } dd { (reader.exact_time(purchase.create_time.as_ref())) }
-                        dt { (text::REFUNDED) } dd { (reader.amount(purchase.refunded.as_ref().or(Some(&zero(purchase.amount.as_ref()))))) }
+                        dt { (text::REFUNDED) } dd {
+                            (reader.amount(purchase.refunded.as_ref().or(Some(&zero(purchase.amount.as_ref())))))
+                        }
                         @if purchase.disputed.as_ref().is_some_and(|of| of.minor_units > 0) {
                             dt { (text::DISPUTED) } dd { (reader.amount(purchase.disputed.as_ref())) }
                         }
@@ -97,7 +101,9 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
     let rows = html! {
         @for reward in &outcome.rewards {
             tr {
-                th scope="row" { a.break href=(reader.to(&user_path(&reward.earner_user_id))) { (reward.earner_user_id) } }
+                th scope="row" {
+                    a.break href=(reader.to(&user_path(&reward.earner_user_id))) { (reward.earner_user_id) }
+                }
                 td {
                     (kind(reward.kind()))
                     small { (text::level_and_rule(reward.level, &reward.rule)) }
@@ -163,7 +169,9 @@ fn refund(view: &View<'_>, purchase_id: &str, reader: &Reader) -> Markup {
                 @if let Some(preview) = &view.preview { (self::preview(preview, reader)) }
                 div.actions {
                     button.button name="step" value="preview" { (text::PREVIEW) }
-                    @if view.preview.is_some() { button.button.danger name="step" value="refund" { (text::REFUND_NOW) } }
+                    @if view.preview.is_some() {
+                        button.button.danger name="step" value="refund" { (text::REFUND_NOW) }
+                    }
                 }
             }
         }
@@ -179,7 +187,9 @@ fn preview(preview: &PreviewRefundResponse, reader: &Reader) -> Markup {
                     p { (text::TAKES_BACK) }
                     ul.plain {
                         @for of in &preview.reversals {
-                            li { (of.user_id) ": " (reader.amount(of.amount.as_ref())) " " span.soft { (of.program_id) } }
+                            li {
+                                (of.user_id) ": " (reader.amount(of.amount.as_ref())) " " span.soft { (of.program_id) }
+                            }
                         }
                     }
                 }
@@ -202,7 +212,11 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                             span {
                                 (text::REFUND) " " code.break { (refund.refund_id) }
                                 @if refund.cancelled { " " (badge(Tone::Plain, text::CANCELLED)) }
-                                br; span.soft { (reader.exact_time(refund.create_time.as_ref())) @if !refund.reason.is_empty() { ", " (refund.reason) } }
+                                br; span.soft {
+                                    (reader.exact_time(refund.create_time.as_ref())) @if !refund.reason.is_empty() {
+                                        ", " (refund.reason)
+                                    }
+                                }
                             }
                             (reader.amount(refund.amount.as_ref()))
                         }
@@ -210,7 +224,11 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                     @for dispute in disputes {
                         @let (tone, words) = state(dispute.state());
                         li.row.apart {
-                            span { (text::DISPUTE) " " code.break { (dispute.dispute_id) } " " (badge(tone, words)) br; span.soft { (reader.exact_time(dispute.create_time.as_ref())) } }
+                            span {
+                                (text::DISPUTE) " " code.break { (dispute.dispute_id) } " " (badge(tone, words))
+                                br;
+                                span.soft { (reader.exact_time(dispute.create_time.as_ref())) }
+                            }
                             (reader.amount(dispute.amount.as_ref()))
                         }
                     }

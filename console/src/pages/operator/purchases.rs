@@ -31,7 +31,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         form.row method="get" action=(reader.to("/o/purchases")) role="search" {
             div.search {
                 (Icon::SEARCH)
-                input.input type="search" name="q" value=(view.not_found.unwrap_or_default()) placeholder=(text::PURCHASE_ID) aria-label=(text::PURCHASE_ID);
+                input.input type="search" name="q" value=(view.not_found.unwrap_or_default())
+                    placeholder=(text::PURCHASE_ID) aria-label=(text::PURCHASE_ID);
             }
             button.button { (text::SEARCH) }
         }

@@ -47,7 +47,9 @@ pub fn tabs(is_items: bool, program: Option<&Program>, reader: &Reader) -> Marku
     html! {
         nav.segments aria-label=(text::STORE) {
             a href=(reader.to(&items)) aria-current=[is_items.then_some("page")] { (text::ITEMS) }
-            a href=(reader.to("/o/items/redemptions")) aria-current=[(!is_items).then_some("page")] { (text::REDEMPTIONS) }
+            a href=(reader.to("/o/items/redemptions")) aria-current=[(!is_items).then_some("page")] {
+                (text::REDEMPTIONS)
+            }
         }
     }
 }

@@ -36,7 +36,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         form.row method="get" action=(reader.to("/o/users")) role="search" {
             div.search {
                 (Icon::SEARCH)
-                input.input type="search" name="q" value=(view.not_found.unwrap_or_default()) placeholder=(text::SEARCH_FOR) aria-label=(text::SEARCH_FOR);
+                input.input type="search" name="q" value=(view.not_found.unwrap_or_default())
+                    placeholder=(text::SEARCH_FOR) aria-label=(text::SEARCH_FOR);
             }
             button.button { (text::SEARCH) }
         }
@@ -47,7 +48,10 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             a href=(reader.to("/o/users?staff=1")) aria-current=[view.is_staff.then_some("true")] { (text::STAFF) }
             @for program in view.programs {
                 @let is_chosen = program.program_id == view.program_id && !view.is_staff;
-                a href=(reader.to(&format!("/o/users?program={}", program.program_id))) aria-current=[is_chosen.then_some("true")] { (program.display_name) }
+                a href=(reader.to(&format!("/o/users?program={}", program.program_id)))
+                    aria-current=[is_chosen.then_some("true")] {
+                    (program.display_name)
+                }
             }
         }
         section.card.flush { (list(view, reader)) }

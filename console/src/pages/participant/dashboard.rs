@@ -194,7 +194,9 @@ fn share(scene: &Scene<'_>) -> Markup {
                     @for (name, address) in addresses(link, &said) {
                         a.button href=(address) target="_blank" rel="noopener noreferrer" { (name) }
                     }
-                    a.button.square href=(mail_address(link, &said)) aria-label=(text::BY_MAIL) title=(text::BY_MAIL) { (Icon::MAIL) }
+                    a.button.square href=(mail_address(link, &said)) aria-label=(text::BY_MAIL) title=(text::BY_MAIL) {
+                        (Icon::MAIL)
+                    }
                 }
             }
             @if let Some(picture) = qr(link, text::QR_OF_LINK) { (picture) }

@@ -150,7 +150,8 @@ fn choice(scene: &Scene<'_>, as_of: &str, as_of_fault: Option<&str>, reader: &Re
             h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(as_of)) } }
             form.row method="get" action=(action) {
                 label.unseen for="as_of" { (text::AS_OF_DAY) }
-                input.input.short #as_of name="as_of" type="date" value=(as_of) aria-invalid=[described.map(|_| "true")] aria-describedby=[described];
+                input.input.short #as_of name="as_of" type="date" value=(as_of)
+                    aria-invalid=[described.map(|_| "true")] aria-describedby=[described];
                 button.button { (text::SHOW) }
                 @if !as_of.is_empty() { a.button.quiet href=(action) { (text::PRESENT) } }
             }

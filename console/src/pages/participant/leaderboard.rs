@@ -72,9 +72,13 @@ pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> M
         th.number scope="col" { (metric(board.metric)) }
     };
     let rows = html! {
-        @if !is_shown && own.rank < board.entries.first().map_or(i64::MAX, |first| first.rank) { (row(own, board, true, program, reader)) }
+        @if !is_shown && own.rank < board.entries.first().map_or(i64::MAX, |first| first.rank) {
+            (row(own, board, true, program, reader))
+        }
         @for entry in &board.entries { (row(entry, board, is_own(entry, own), program, reader)) }
-        @if !is_shown && own.rank > board.entries.last().map_or(0, |last| last.rank) { (row(own, board, true, program, reader)) }
+        @if !is_shown && own.rank > board.entries.last().map_or(0, |last| last.rank) {
+            (row(own, board, true, program, reader))
+        }
     };
     html! {
         section.card.flush #board {

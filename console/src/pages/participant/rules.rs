@@ -114,7 +114,9 @@ fn referral_example(program: &Program, reader: &Reader) -> Markup {
     let each = rate.or(single.and_then(|rule| rule.flat_minor)).unwrap_or(1);
     html! {
         p { (text::FIVE_FRIENDS) }
-        ul.bars role="list" { li { span { (text::YOU_HAVE) } (reader.amount_of(each.saturating_mul(5), &program.unit)) } }
+        ul.bars role="list" {
+            li { span { (text::YOU_HAVE) } (reader.amount_of(each.saturating_mul(5), &program.unit)) }
+        }
     }
 }
 

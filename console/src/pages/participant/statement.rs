@@ -100,7 +100,10 @@ fn statement(statement: &GetStatementResponse, view: &View<'_>, reader: &Reader)
                 div { dt { (text::FROM) } dd { (reader.day(statement.start_time.as_ref())) } }
                 div { dt { (text::UNTIL) } dd { (until) } }
             }
-            p.soft { (text::IN_UTC) " " (text::ACCOUNT) " " span.code.break { (view.user_id) } ", " (text::made(&reader.minute(Some(&view.made)))) }
+            p.soft {
+                (text::IN_UTC) " " (text::ACCOUNT) " " span.code.break { (view.user_id) } ", "
+                (text::made(&reader.minute(Some(&view.made))))
+            }
         }
         section.card.flush {
             div.card-head { h2 { (text::BALANCES) } }
