@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Environment, Failure};
 use crate::store::timed::{self, Due, Locked};
-use crate::store::{Database, StoreError, in_time};
+use crate::store::{Database, StoreError, begin, in_time};
 use domain::Timestamp;
 
 /// How many commands are under way together. A batch of the engine takes fewer, so that the next one is never empty.
@@ -154,7 +154,7 @@ impl<T: Timed> Loop<T> {
             self.count().await?;
             self.counted_at = Some(Instant::now());
         }
-        let mut transaction = in_time(async { Ok(self.database.pool().begin().await?) }).await?;
+        let mut transaction = in_time(async { Ok(begin(self.database.pool()).await?) }).await?;
         let now = (self.environment.now)();
         let due = in_time(async {
             sqlx::query(READY).execute(&mut *transaction).await?;

@@ -11,7 +11,7 @@ use super::settle::RULES;
 use super::{PaymentError, Payments};
 use crate::hang;
 use crate::store::stripe::{self as store, KeptEvent};
-use crate::store::{StoreError, in_time};
+use crate::store::{StoreError, begin, in_time};
 use domain::UserId;
 use stripe::event::{Event, Fact, Key, Unread, parse};
 use stripe::payment::Payment;
@@ -87,7 +87,7 @@ impl Payments {
         body: &str,
     ) -> Result<Vec<String>, PaymentError> {
         let kept = async {
-            let mut transaction = self.0.database.pool().begin().await?;
+            let mut transaction = begin(self.0.database.pool()).await?;
             let payment_ids = join(&mut transaction, event, body).await?;
             hang::point("stripe.keeping");
             transaction.commit().await?;
@@ -100,7 +100,7 @@ impl Payments {
     /// erased is not named again.
     pub(super) async fn keep_unread(&self, event: &Unread, body: &str) -> Result<(), PaymentError> {
         let kept = async {
-            let mut transaction = self.0.database.pool().begin().await?;
+            let mut transaction = begin(self.0.database.pool()).await?;
             let (event_id, event_type) = (&*event.event_id, &*event.event_type);
             let named = users(event.named.iter().map(String::as_str));
             keep_event(&mut transaction, (event_id, event_type), named, body).await?;
@@ -148,7 +148,7 @@ impl Payments {
         change: impl FnOnce(&mut Payment) + Send,
     ) -> Result<bool, PaymentError> {
         let changed = async {
-            let mut transaction = self.0.database.pool().begin().await?;
+            let mut transaction = begin(self.0.database.pool()).await?;
             store::lock(&mut transaction, &[text(&Key::Intent(payment_id.into()))]).await?;
             let kept = store::payment(&mut *transaction, payment_id).await?;
             if kept.is_none() {

@@ -29,7 +29,7 @@ pub use provider::{ApiUrl, CheckoutSession, NewSession, ProviderError, SecretKey
 pub use reasons::{Reason, paid, reasons_of, words};
 pub use settle::Settled;
 #[cfg(test)]
-pub(crate) use settle::{due, recorded};
+pub(crate) use settle::{Unrecordable, due, recorded};
 pub use stripe::event::{Event, Malformed};
 pub use stripe::signature::{Secret, SignatureFault};
 

@@ -9,6 +9,9 @@ use domain::currency::amount_text;
 use stripe::event::Amount;
 use stripe::payment::{AmountFault, DisputeState, Money, Outcome, Parked, Payment, issue_id};
 
+/// How many ids are shown where there can be any number.
+const MAX_SHOWN_IDS: usize = 10;
+
 /// Why something of a payment waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +32,9 @@ pub enum Reason {
     Refused {
         /// Why, in words.
         refusal: String,
+        /// The refunds and disputes that were refused for this reason; none if the purchase was.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        object_ids: Vec<String>,
     },
 }
 
@@ -72,7 +78,17 @@ pub fn words(reason: &Reason) -> String {
         Reason::Told(parked) => words_of_told(parked),
         Reason::UnusableId { object_id } => format!("the id {object_id} cannot be recorded"),
         Reason::UnknownBuyer { user_id } => format!("user {user_id} does not exist"),
-        Reason::Refused { refusal } => refusal.clone(),
+        Reason::Refused { refusal, object_ids } if object_ids.is_empty() => refusal.clone(),
+        Reason::Refused { refusal, object_ids } => format!("{}: {refusal}", some(object_ids)),
+    }
+}
+
+/// Ids, or the first of them if they are many.
+fn some(ids: &[String]) -> String {
+    let shown = ids.get(..MAX_SHOWN_IDS).unwrap_or(ids).join(", ");
+    match ids.len().saturating_sub(MAX_SHOWN_IDS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -126,7 +142,7 @@ fn words_of_told(parked: &Parked) -> String {
             format!(
                 "{} cancelled here, but by the total of {charge_id} {counted_minor} minor units more were \
                  refunded than are known otherwise; the total counts",
-                refund_ids.join(", ")
+                some(refund_ids)
             )
         }
         Parked::BackExceedsPaid { back_minor, paid_minor } => {

@@ -1,8 +1,10 @@
 //! Recording what is due of a payment: what was told, less what is recorded.
 
+use std::collections::BTreeMap;
+
 use super::reasons::{Reason, kept};
 use super::{PaymentError, Payments, intake};
-use crate::engine::query::query;
+use crate::engine::query::{QueryError, query};
 use crate::engine::{Committed, Failure, Submission};
 use crate::hang;
 use crate::store::stripe::{self as store, Noted, Standing};
@@ -10,7 +12,7 @@ use crate::store::{Actor, Door, in_time};
 use domain::currency::decimals;
 use domain::decide::{
     CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
-    Report, ReportPayment,
+    Report, ReportPayment, refused_reports,
 };
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::{
@@ -19,7 +21,7 @@ use domain::{
 };
 use stripe::payment::{
     Desired, DisputeState as ToldState, Money, Outcome, Payment, Recorded, RecordedDispute,
-    RecordedRefund, Rules, Step,
+    RecordedRefund, Rules, Step, is_reserved,
 };
 
 /// How often a payment is looked at again because somebody else has changed it.
@@ -50,15 +52,20 @@ pub(crate) struct Due {
     pub(crate) waiting: Vec<Reason>,
 }
 
+/// What of a payment cannot be recorded, by the id of the purchase, refund or dispute, and why.
+pub(crate) type Unrecordable = BTreeMap<String, Reason>;
+
 /// What became of reports.
 enum Submitted {
+    /// There is nothing to record.
+    Nothing,
     /// The purchase has changed, by these reports or by others. What is due has to be found anew.
     Moved {
-        /// The position at which the last of these reports was recorded, if any was.
+        /// The position at which these reports were recorded, if they were.
         position: Option<i64>,
     },
-    /// There is nothing to record but what was refused for these reasons.
-    Refused(Vec<Reason>),
+    /// Nothing was recorded, since this was refused. What else is due has to be found without it.
+    Refused(Unrecordable),
 }
 
 impl Payments {
@@ -74,7 +81,7 @@ impl Payments {
     ) -> Result<Option<Settled>, PaymentError> {
         let pool = self.0.database.pool();
         let mut last_position = None;
-        for _ in 0..MAX_ROUNDS {
+        'rounds: for _ in 0..MAX_ROUNDS {
             let Some(known) = in_time(store::payment(pool, payment_id)).await? else {
                 return Ok(None);
             };
@@ -83,18 +90,30 @@ impl Payments {
             let named = intake::named_by(&payment);
             let InLog { recorded, sequence } = self.in_log(payment_id).await?;
             let now = (self.0.environment.now)();
-            let Due { reports, waiting } = due(&payment, recorded.as_ref(), now);
-            let submitted = self.submit(payment_id, sequence, reports, (actor, door)).await?;
-            let refused = match submitted {
-                Submitted::Moved { position } => {
-                    last_position = position.or(last_position);
-                    continue;
+            let mut unrecordable = Unrecordable::new();
+            let waiting = loop {
+                let Due { reports, waiting } =
+                    due(&payment, recorded.as_ref(), now, &mut unrecordable);
+                match self.submit(payment_id, sequence, reports, (actor, door)).await? {
+                    Submitted::Nothing => break waiting,
+                    Submitted::Moved { position } => {
+                        last_position = position.or(last_position);
+                        continue 'rounds;
+                    }
+                    Submitted::Refused(refused) => {
+                        let known = unrecordable.len();
+                        unrecordable.extend(refused);
+                        // What is refused is not due again. If it were, waiting is better than asking for ever.
+                        if unrecordable.len() == known {
+                            break waiting;
+                        }
+                    }
                 }
-                Submitted::Refused(refused) => refused,
             };
-            let waiting = waiting.into_iter().chain(refused);
-            let parked: Vec<Reason> =
-                waiting.filter(|reason| !payment.is_acknowledged(&reason.issue_id())).collect();
+            let parked: Vec<Reason> = waiting
+                .into_iter()
+                .filter(|reason| !payment.is_acknowledged(&reason.issue_id()))
+                .collect();
             let buyer = buyer_of(recorded.as_ref(), &named);
             let standing = Standing {
                 version,
@@ -127,8 +146,8 @@ impl Payments {
         Ok(found.await?)
     }
 
-    /// Records reports that rest on a state of the purchase. If one is refused, the others do not wait for it: each is
-    /// then recorded for itself.
+    /// Records reports that rest on a state of the purchase: all of them, since one can undo what another one makes up
+    /// for, or none.
     async fn submit(
         &self,
         payment_id: &str,
@@ -136,57 +155,50 @@ impl Payments {
         reports: Vec<Report>,
         by: (&Actor, &Door),
     ) -> Result<Submitted, PaymentError> {
-        let Ok(purchase_id) = PurchaseId::parse(payment_id) else {
-            return Ok(Submitted::Refused(Vec::new()));
+        let Some(purchase_id) = PurchaseId::parse(payment_id).ok().filter(|_| !reports.is_empty())
+        else {
+            return Ok(Submitted::Nothing);
         };
-        if reports.is_empty() {
-            return Ok(Submitted::Refused(Vec::new()));
+        let report = ReportPayment { purchase_id, known_sequence, reports };
+        match self.report(report.clone(), by).await? {
+            Ok(committed) if committed.events.is_empty() => Ok(Submitted::Nothing),
+            Ok(committed) => Ok(Submitted::Moved { position: Some(committed.position) }),
+            Err(Refusal::PurchaseMoved(_)) => Ok(Submitted::Moved { position: None }),
+            Err(refusal) => self.refused(&report, refusal).await,
         }
-        let is_only = reports.len() == 1;
-        let together = ReportPayment {
-            purchase_id: purchase_id.clone(),
-            known_sequence,
-            reports: reports.clone(),
-        };
-        match self.report(together, by).await? {
-            Ok(committed) if committed.events.is_empty() => {
-                return Ok(Submitted::Refused(Vec::new()));
-            }
-            Ok(committed) => return Ok(Submitted::Moved { position: Some(committed.position) }),
-            Err(Refusal::PurchaseMoved(_)) => return Ok(Submitted::Moved { position: None }),
-            Err(refusal) if is_only => return Ok(Submitted::Refused(vec![reason_of(refusal)])),
-            Err(_) => {}
-        }
-        let key = StreamKey::of::<Purchase>(&purchase_id);
-        let (mut position, mut refused) = (None, Vec::new());
-        let mut known_sequence = known_sequence;
-        for report in reports {
-            // Without the purchase there is nothing that the rest could be of.
-            let is_purchase = matches!(report, Report::Recorded(_));
-            let purchase_id = purchase_id.clone();
-            let alone = ReportPayment { purchase_id, known_sequence, reports: vec![report] };
-            match self.report(alone, by).await? {
-                Ok(committed) if committed.events.is_empty() => {}
-                Ok(committed) => {
-                    let of_purchase = committed.events.iter().filter(|event| event.stream == key);
-                    let sequences = of_purchase.map(|event| event.sequence);
-                    known_sequence = sequences.fold(known_sequence, i64::max);
-                    position = Some(committed.position);
-                }
-                Err(Refusal::PurchaseMoved(_)) => return Ok(Submitted::Moved { position }),
-                Err(refusal) => {
-                    refused.push(reason_of(refusal));
-                    if is_purchase {
-                        break;
-                    }
+    }
+
+    /// Which of the reports were refused.
+    async fn refused(
+        &self,
+        report: &ReportPayment,
+        refusal: Refusal,
+    ) -> Result<Submitted, PaymentError> {
+        let refused = match report.reports.as_slice() {
+            [_] => vec![(0, refusal)],
+            _ => {
+                let tried = query(&self.0.database, &self.0.environment, |work| {
+                    refused_reports(work, report)
+                });
+                match tried.await {
+                    Ok(refused) => refused,
+                    Err(QueryError::Refused(Refusal::PurchaseMoved(_))) => Vec::new(),
+                    Err(error) => return Err(error.into()),
                 }
             }
+        };
+        if refused.is_empty() {
+            // What stood in the way has changed since.
+            return Ok(Submitted::Moved { position: None });
         }
-        // What was refused was refused of a state that is no more: only of the last one does it wait.
-        Ok(match position {
-            Some(_) => Submitted::Moved { position },
-            None => Submitted::Refused(refused),
-        })
+        let mut unrecordable = Unrecordable::new();
+        for (index, refusal) in refused {
+            let Some(report) = report.reports.get(index) else { continue };
+            let object_id = report.object_id();
+            let reason = reason_of(refusal, object_id, report);
+            unrecordable.entry(object_id.into()).or_insert(reason);
+        }
+        Ok(Submitted::Refused(unrecordable))
     }
 
     async fn report(
@@ -204,26 +216,63 @@ impl Payments {
     }
 }
 
-/// What is due of a payment, given what is recorded of it.
-pub(crate) fn due(payment: &Payment, recorded: Option<&Recorded>, now: Timestamp) -> Due {
+/// What is due of a payment, given what is recorded of it, without what cannot be recorded. Adds to that what has ids
+/// that nothing can be recorded under.
+pub(crate) fn due(
+    payment: &Payment,
+    recorded: Option<&Recorded>,
+    now: Timestamp,
+    unrecordable: &mut Unrecordable,
+) -> Due {
     let desired = payment.desired(&RULES);
-    let plan = desired.plan(recorded);
-    let told = plan.parked.into_iter().map(Reason::Told);
-    let mut due = Due { reports: Vec::new(), waiting: told.collect() };
     let currency_code = currency_of(recorded, &desired);
-    for step in &plan.steps {
-        match report_of(payment.intent_id(), step, currency_code, now) {
-            Ok(report) => due.reports.push(report),
-            Err(reason) => {
-                due.waiting.push(reason);
-                // Without the purchase there is nothing that the rest could be of.
-                if matches!(step, Step::Record(_)) {
-                    break;
+    loop {
+        let known = unrecordable.len();
+        let plan = desired.plan(recorded, &unrecordable.keys().cloned().collect());
+        let mut reports = Vec::new();
+        for step in &plan.steps {
+            let object_id = step.object_id();
+            let is_told = desired.refunds.contains_key(object_id);
+            let report = match step {
+                Step::Refund { .. } if is_told && is_reserved(object_id) => {
+                    Err(Reason::UnusableId { object_id: object_id.into() })
+                }
+                _ => report_of(payment.intent_id(), step, currency_code, now),
+            };
+            match report {
+                Ok(report) => reports.push(report),
+                Err(reason) => {
+                    unrecordable.entry(object_id.into()).or_insert(reason);
                 }
             }
         }
+        // The others may make up for what cannot be recorded, and have to be planned without it.
+        if unrecordable.len() == known {
+            let told = plan.parked.into_iter().map(Reason::Told);
+            let waiting = told.chain(merged(unrecordable)).collect();
+            return Due { reports, waiting };
+        }
     }
-    due
+}
+
+/// The reasons why something cannot be recorded, each once.
+fn merged(unrecordable: &Unrecordable) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for reason in unrecordable.values() {
+        let Reason::Refused { refusal, object_ids } = reason else {
+            reasons.push(reason.clone());
+            continue;
+        };
+        let alike = reasons.iter_mut().find_map(|known| match known {
+            Reason::Refused { refusal: of, object_ids } if of == refusal => Some(object_ids),
+            _ => None,
+        });
+        match alike {
+            Some(known) => known.extend_from_slice(object_ids),
+            None => reasons.push(reason.clone()),
+        }
+    }
+    reasons
 }
 
 fn report_of(
@@ -244,7 +293,7 @@ fn report_of(
             let time = Timestamp(desired.time_seconds.saturating_mul(1_000_000)).min(now);
             if desired.paid.amount_minor > MAX_AMOUNT_MINOR {
                 let refusal = format!("more than {MAX_AMOUNT_MINOR} minor units were paid");
-                return Err(Reason::Refused { refusal });
+                return Err(Reason::Refused { refusal, object_ids: Vec::new() });
             }
             Report::Recorded(RecordPurchase {
                 purchase_id,
@@ -291,10 +340,17 @@ fn report_of(
 pub(super) const RULES: Rules<'static> =
     Rules { iso_digits: &decimals, is_user_id: &|text| UserId::parse(text).is_ok() };
 
-fn reason_of(refusal: Refusal) -> Reason {
-    match refusal {
-        Refusal::UserNotFound(user_id) => Reason::UnknownBuyer { user_id: user_id.to_string() },
-        refusal => Reason::Refused { refusal: refusal.to_string() },
+fn reason_of(refusal: Refusal, object_id: &str, report: &Report) -> Reason {
+    match (refusal, report) {
+        (Refusal::UserNotFound(user_id), _) => {
+            Reason::UnknownBuyer { user_id: user_id.to_string() }
+        }
+        (refusal, Report::Recorded(_)) => {
+            Reason::Refused { refusal: refusal.to_string(), object_ids: Vec::new() }
+        }
+        (refusal, _) => {
+            Reason::Refused { refusal: refusal.to_string(), object_ids: vec![object_id.into()] }
+        }
     }
 }
 

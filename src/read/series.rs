@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::Reads;
 use crate::store::log::database_time;
-use crate::store::{ANSWER_TIMEOUT, StoreError, in_time, log};
+use crate::store::{ANSWER_TIMEOUT, StoreError, begin, in_time, log};
 use domain::{Participant, ParticipantId, StreamKey, Timestamp};
 
 /// What the lines of a series are about.
@@ -71,7 +71,7 @@ impl Reads {
         };
         in_time(async {
             let stream = StreamKey::of::<Participant>(id);
-            let mut transaction = self.database.pool().begin().await?;
+            let mut transaction = begin(self.database.pool()).await?;
             let last = log::sequence_at(&mut *transaction, &stream, up_to_position).await?;
             let first = last_before(&mut transaction, &stream, *start, last).await?;
             let last = last_before(&mut transaction, &stream, *end, last).await?;

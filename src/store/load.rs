@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::{StoreError, snapshots};
+use super::{StoreError, begin_with, snapshots};
 use domain::{
     AnyAggregate, AnyEvent, DecodeError, ParticipantId, Posting, ProgramId, StreamKey, UplineWalk,
     UserId,
@@ -258,8 +258,7 @@ pub async fn stream_and_position(
     key: &StreamKey,
 ) -> Result<(Loaded, i64), StoreError> {
     // Both are read as of a single moment.
-    let begin = "begin isolation level repeatable read";
-    let mut transaction = pool.begin_with(begin).await?;
+    let mut transaction = begin_with(pool, "begin isolation level repeatable read").await?;
     let position = super::log::head(&mut *transaction).await?;
     let loaded = streams(&mut transaction, std::slice::from_ref(key)).await?;
     transaction.commit().await?;

@@ -55,6 +55,7 @@ pub mod sign_ups;
 mod snapshots;
 pub mod stripe;
 pub mod timed;
+mod transaction;
 pub mod visits;
 
 use std::borrow::Cow;
@@ -78,6 +79,7 @@ pub use profiles::{
     OwnProfile, ProfileNames, own_profile, own_profile_of, profile_names, profile_names_of,
 };
 pub use rights::{MissingRights, with_missing_rights};
+pub use transaction::{begin, begin_with};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 

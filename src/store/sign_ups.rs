@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
-use super::{StoreError, functions, mails};
+use super::{StoreError, begin, functions, mails};
 use domain::{
     ClaimKind, Mail, MailKind, MailedToken, Personal, Profile, ProgramId, TokenPurpose, UserId,
 };
@@ -86,7 +86,7 @@ pub enum Dropped {
 /// [`StoreError`] if it cannot be written.
 pub async fn enter(pool: &PgPool, new: NewSignUp) -> Result<Entered, StoreError> {
     let address = ClaimKind::Email.normal_form(&new.sign_up.profile.email);
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     lock(&mut transaction, &address).await?;
     if let Some((key, fingerprint)) = &new.request {
         let inserted = sqlx::query(
@@ -294,7 +294,7 @@ pub async fn mail_again(
     kept: Duration,
 ) -> Result<(), StoreError> {
     let address = ClaimKind::Email.normal_form(email);
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     lock(&mut transaction, &address).await?;
     let newest = sqlx::query(
         "select waiting.user_id, waiting.email from (\

@@ -7,8 +7,8 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
-use super::StoreError;
 use super::log::timestamp;
+use super::{StoreError, begin};
 use domain::{Kind, Timestamp, UserId};
 
 /// A payment, as it is kept.
@@ -304,7 +304,7 @@ pub async fn note_standing(
 ) -> Result<Noted, StoreError> {
     let mut users: Vec<UserId> = standing.named.to_vec();
     users.extend(standing.user_id.filter(|buyer| !standing.named.contains(buyer)).cloned());
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     lock_users(&mut transaction, &users).await?;
     let erased = erased(&mut *transaction, &users).await?;
     let is_erased = |user_id: &UserId| erased.contains(user_id);

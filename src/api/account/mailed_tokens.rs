@@ -8,7 +8,7 @@ use crate::api::errors::{ApiError, status};
 use crate::api::pb::ErrorReason;
 use crate::engine::{Environment, fresh_uuid};
 use crate::store::mailed_tokens::{self, KnownToken};
-use crate::store::{Actor, Database, OwnProfile, StoreError, in_time, mails};
+use crate::store::{Actor, Database, OwnProfile, StoreError, begin, in_time, mails};
 use domain::{MailKind, MailedToken, Personal, TokenPurpose};
 
 /// The longest text that can be a token, in bytes.
@@ -37,7 +37,7 @@ pub(super) async fn mail(
     let user_id = profile.user_id.clone();
     let token = MailedToken { id: *id.as_bytes(), purpose, user_id, email, version };
     let mail = token.mail(kind, Some(&token.email));
-    let mut transaction = database.pool().begin().await?;
+    let mut transaction = begin(database.pool()).await?;
     if mailed_tokens::enter(&mut transaction, &token, life).await? {
         mails::queue(&mut transaction, &mail).await?;
     }

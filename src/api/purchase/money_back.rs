@@ -33,6 +33,12 @@ impl Handlers {
             "" => RefundId::parse(&self.0.environment.fresh_id()).ok(),
             own => fields.id("refund_id", own, RefundId::parse),
         };
+        let is_of_stripe = purchase_id.as_ref().is_some_and(PurchaseId::is_of_stripe);
+        if is_of_stripe && refund_id.as_ref().is_some_and(RefundId::is_of_total) {
+            let message = "of a payment of Stripe, ids that begin with charge: stand for what only a running total has \
+                           told of; name the refund by its id at Stripe (re_...) or by one of your own";
+            fields.fault("refund_id", ErrorReason::InvalidId, message);
+        }
         let amount = optional_price(&mut fields, request.amount.as_ref());
         let reason = fields.note("reason", &request.reason);
         let (purchase_id, refund_id) = fields.finish(purchase_id.zip(refund_id))?;

@@ -159,6 +159,75 @@ async fn what_is_refused_waits_alone_and_the_rest_of_the_same_events_is_recorded
 }
 
 #[tokio::test]
+async fn a_total_stands_until_the_refund_that_explains_it_is_recorded() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let refunded = async |payment: &Payment| {
+        let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
+        minor(purchase.refunded.as_ref())
+    };
+    // Every total comes before its refund and takes a place of the refunds that a purchase can have. The last refund
+    // finds none.
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.session()).await;
+    let refund = async |number: usize, amount: i64| {
+        let id = format!("re_{number:03}");
+        let mut refund = payment.refund("refund.created", 10, &id, amount);
+        refund["id"] = json!(format!("evt_{id}"));
+        deliver(address, &refund).await;
+    };
+    refund(0, 1_000).await;
+    for number in 1..MAX_REFUNDS / 2 {
+        let so_far = i64::try_from(number).unwrap();
+        deliver(address, &payment.refunded(10 + so_far, (so_far + 1) * 1_000)).await;
+        refund(number, 1_000).await;
+    }
+    assert_eq!(refunded(&payment).await, 50_000);
+    deliver(address, &payment.refunded(100, 400_000)).await;
+    assert_eq!(refunded(&payment).await, 400_000);
+    comes_to(&client, "ana", 0).await;
+    refund(MAX_REFUNDS, 350_000).await;
+    assert_eq!(refunded(&payment).await, 400_000);
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::Refused]);
+    assert!(waiting[0].issues[0].detail.starts_with("re_100: "), "{waiting:?}");
+
+    // Nor does one take the place of a total whose id or currency cannot be recorded.
+    let odd = Payment::new("odd", "bea", 400_000);
+    deliver(address, &odd.session()).await;
+    deliver(address, &odd.refunded(20, 400_000)).await;
+    deliver(address, &odd.refund("refund.created", 10, "re 1", 400_000)).await;
+    let in_dollars = odd.clone().in_currency("usd");
+    deliver(address, &in_dollars.refund("refund.updated", 10, "re_2", 400_000)).await;
+    let reserved = odd.refund("refund.updated", 11, "charge:ch_odd:9", 400_000);
+    deliver(address, &reserved).await;
+    assert_eq!(refunded(&odd).await, 400_000);
+
+    // What a call has recorded with less explains less, and nobody takes an id of the server's own.
+    let less = Payment::new("less", "bea", 400_000);
+    deliver(address, &less.session()).await;
+    let by_call = async |refund_id: &str| {
+        let message = RefundPurchaseRequest {
+            purchase_id: less.id(),
+            refund_id: refund_id.into(),
+            amount: Some(Money { currency_code: "INR".into(), minor_units: 100 }),
+            ..Default::default()
+        };
+        client.purchases().refund_purchase(client.request(message)).await
+    };
+    by_call("re_1").await.unwrap();
+    deliver(address, &less.refunded(20, 400_000)).await;
+    deliver(address, &less.refund("refund.created", 10, "re_1", 400_000)).await;
+    assert_eq!(refunded(&less).await, 400_000);
+    let own = by_call("charge:ch_less:2").await;
+    let own = refused(own, Code::InvalidArgument, "refund_id");
+    assert!(own.message().contains("charge:"), "{own:?}");
+    comes_to(&client, "ana", 0).await;
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_dispute_that_was_withdrawn_here_and_is_lost_there_waits_for_an_operator() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let address = &server.address;

@@ -41,7 +41,7 @@ pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
-pub use payment::{Report, ReportPayment};
+pub use payment::{Report, ReportPayment, refused_reports};
 pub use payout::{ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
 pub use payout_lines::CollectPayoutLine;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};

@@ -8,6 +8,7 @@ use crate::decide::money_back::{
     open_dispute, refund,
 };
 use crate::decide::purchase::{self, RecordPurchase};
+use crate::rehearsal::Rehearsal;
 use crate::{Halt, Purchase, PurchaseId, Refusal, StreamKey, Work, load, peek_new};
 
 /// Something that has happened to a payment.
@@ -19,6 +20,20 @@ pub enum Report {
     RefundCancelled(CancelRefund),
     DisputeOpened(OpenDispute),
     DisputeClosed(CloseDispute),
+}
+
+impl Report {
+    /// What it is about: the purchase, a refund or a dispute.
+    #[must_use]
+    pub fn object_id(&self) -> &str {
+        match self {
+            Self::Recorded(input) => input.purchase_id.as_str(),
+            Self::Refunded(input) => input.refund_id.as_str(),
+            Self::RefundCancelled(input) => input.refund_id.as_str(),
+            Self::DisputeOpened(input) => input.dispute_id.as_str(),
+            Self::DisputeClosed(input) => input.dispute_id.as_str(),
+        }
+    }
 }
 
 /// What has happened to one payment, as it is to be recorded.
@@ -38,20 +53,51 @@ pub(super) fn report(work: &mut dyn Work, input: &ReportPayment) -> Result<(), H
     check_sequence(work, input)?;
     // Each builds on what the one before has recorded, so the first that lacks something ends the round.
     for report in &input.reports {
-        let recorded = match report {
-            Report::Recorded(input) => purchase::record(work, input),
-            Report::Refunded(input) => refund(work, input),
-            Report::RefundCancelled(input) => cancel_refund(work, input),
-            Report::DisputeOpened(input) => open_dispute(work, input),
-            Report::DisputeClosed(input) => close_dispute(work, input),
-        };
-        match recorded {
-            // It is there already, as whoever has found it due should have seen.
-            Ok(()) | Err(Halt::AlreadyRecorded(_)) => {}
+        record(work, report)?;
+    }
+    Ok(())
+}
+
+/// Tries out reports, and returns which of them, by their index, are refused and why. Of a purchase that cannot be
+/// recorded, the rest cannot be tried.
+///
+/// # Errors
+/// [`Refusal::PurchaseMoved`] if they rest on another state of the purchase.
+pub fn refused_reports(
+    work: &mut dyn Work,
+    input: &ReportPayment,
+) -> Result<Vec<(usize, Refusal)>, Halt> {
+    let mut work = Rehearsal::on(work);
+    check_sequence(&mut work, input)?;
+    let mut refused = Vec::new();
+    for (index, report) in input.reports.iter().enumerate() {
+        match record(&mut work, report) {
+            Ok(()) => {}
+            Err(Halt::Refused(refusal)) => {
+                refused.push((index, refusal));
+                if matches!(report, Report::Recorded(_)) {
+                    break;
+                }
+            }
             Err(halt) => return Err(halt),
         }
     }
-    Ok(())
+    Ok(refused)
+}
+
+fn record(work: &mut dyn Work, report: &Report) -> Result<(), Halt> {
+    let recorded = match report {
+        Report::Recorded(input) => purchase::record(work, input),
+        Report::Refunded(input) => refund(work, input),
+        Report::RefundCancelled(input) => cancel_refund(work, input),
+        Report::DisputeOpened(input) => open_dispute(work, input),
+        Report::DisputeClosed(input) => close_dispute(work, input),
+    };
+    match recorded {
+        // It is there already, as whoever has found it due should have seen.
+        Err(Halt::AlreadyRecorded(_)) => Ok(()),
+        recorded => recorded,
+    }
 }
 
 /// Refuses reports that rest on another state of the purchase than the present one.

@@ -56,11 +56,13 @@ pub struct MoneyBack {
     disputes: Vec<Dispute>,
 }
 
-/// Whether a refund stands for what a provider's running total says, `charge:CHARGE:NUMBER`: it is cancelled as soon as
-/// the refunds themselves are known.
-fn is_of_total(refund_id: &RefundId) -> bool {
-    let of_charge = refund_id.as_str().strip_prefix("charge:").and_then(|of| of.rsplit_once(':'));
-    of_charge.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit()))
+impl RefundId {
+    /// Whether it stands for what a provider's running total says, `charge:CHARGE:NUMBER`: such a refund is cancelled as
+    /// soon as the refunds themselves are known. Of a payment of Stripe, nobody but the server gives such ids.
+    #[must_use]
+    pub fn is_of_total(&self) -> bool {
+        self.as_str().starts_with("charge:")
+    }
 }
 
 impl MoneyBack {
@@ -110,7 +112,7 @@ impl MoneyBack {
     /// What went back without the refunds that stand for a running total: of these, nobody has told an id.
     #[must_use]
     pub fn refunded_by_id(&self, paid_minor: i64) -> i64 {
-        let by_id = self.refunds.iter().filter(|refund| !is_of_total(&refund.refund_id));
+        let by_id = self.refunds.iter().filter(|refund| !refund.refund_id.is_of_total());
         let by_id = Self { refunds: by_id.cloned().collect(), disputes: self.disputes.clone() };
         by_id.terms(paid_minor).refunded_minor
     }

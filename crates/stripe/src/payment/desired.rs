@@ -1,6 +1,6 @@
 //! The state in which a payment's purchase, refunds and disputes should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -79,8 +79,9 @@ pub struct RaisedTo {
     pub total: Money,
     /// When, in seconds since 1970.
     pub at_seconds: i64,
-    /// What of the total the refunds known here do not explain, in minor units; 0 if they explain all of it.
-    pub unexplained_minor: i64,
+    /// The known refunds that were in the total: those made by then and not yet failed. Each explains as much of it as
+    /// is recorded of that refund, or is going to be.
+    pub refund_ids: BTreeSet<String>,
 }
 
 /// A dispute.
@@ -341,14 +342,13 @@ impl Payment {
         }
         for (charge_id, told) in &self.charges {
             let Some(told) = told else { continue };
-            let explained = self.explained(charge_id, told.at_seconds);
-            let amount = told.value.amount.saturating_sub(explained).max(0);
-            let unexplained = Amount { amount, currency: told.value.currency.clone() };
-            let total = rules.money_in(&told.value, counted.as_ref());
-            match total.and_then(|total| Ok((total, rules.money(&unexplained)?))) {
-                Ok((total, Money { amount_minor: unexplained_minor, .. })) => {
+            match rules.money_in(&told.value, counted.as_ref()) {
+                Ok(total) => {
                     let at_seconds = told.at_seconds;
-                    let raised_to = RaisedTo { total, at_seconds, unexplained_minor };
+                    let in_total = self.refunds_in_total(charge_id, at_seconds);
+                    let refund_ids =
+                        in_total.filter(|id| desired.refunds.contains_key(*id)).cloned().collect();
+                    let raised_to = RaisedTo { total, at_seconds, refund_ids };
                     desired.raised_to.insert(charge_id.clone(), raised_to);
                 }
                 Err(fault) => desired.park_amount(charge_id, &told.value, fault),
@@ -478,16 +478,15 @@ impl Payment {
         told.chain(&self.intent_user_id).map(|told| &told.value).filter(|name| !name.is_empty())
     }
 
-    /// What the known refunds of a charge came to at a moment: those made by then and not yet cancelled. Of one second,
-    /// everything counts as known, since a refund and the event of its total share it.
-    fn explained(&self, charge_id: &str, at_seconds: i64) -> i64 {
-        let counts = |refund: &&OfRefund| {
+    /// The known refunds of a charge that count in its total at a moment: those made by then and not yet cancelled. Of
+    /// one second, everything counts, since a refund and the event of its total share it.
+    fn refunds_in_total(&self, charge_id: &str, at_seconds: i64) -> impl Iterator<Item = &String> {
+        let counts = move |refund: &OfRefund| {
             refund.charge.as_deref().is_none_or(|of| of == charge_id)
+                && refund.made.as_ref().is_some_and(|made| made.at_seconds <= at_seconds)
                 && refund.cancelled_at_seconds.is_none_or(|cancelled| cancelled >= at_seconds)
         };
-        let made = self.refunds.values().filter(counts).filter_map(|refund| refund.made.as_ref());
-        let made = made.filter(|made| made.at_seconds <= at_seconds);
-        made.fold(0, |sum: i64, made| sum.saturating_add(made.value.amount))
+        self.refunds.iter().filter(move |(_, refund)| counts(refund)).map(|(id, _)| id)
     }
 }
 

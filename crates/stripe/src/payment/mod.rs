@@ -43,7 +43,8 @@
 //!   known. A refund made later is not in the total, and one that failed later still explains it. So do refunds that
 //!   another door recorded under ids that Stripe has not named, as long as they stand: if one of these is cancelled by
 //!   that door, Stripe still says that the money went back, so the total counts instead, and that is parked. It ends
-//!   when Stripe names the refund, also one that has failed.
+//!   when Stripe names the refund, also one that has failed. No refund explains more than what is recorded of it: what
+//!   another door has recorded with less explains less, and what cannot be recorded nothing.
 //! - *Disputes* by their ids, as the latest event says; of an open one also the amount, whatever another door has said.
 //!   An inquiry counts as a dispute, and is won when it is closed. A status that does not say where the money is
 //!   (`prevented`) leaves the dispute open, and parked.
@@ -61,7 +62,7 @@ pub use desired::{
     AmountFault, Desired, DesiredDispute, DesiredPurchase, DesiredRefund, DisputeState, Money,
     Outcome, Parked, RaisedTo, Rules, issue_id,
 };
-pub use plan::{Plan, Recorded, RecordedDispute, RecordedRefund, Step};
+pub use plan::{Plan, Recorded, RecordedDispute, RecordedRefund, Step, is_reserved};
 
 /// What was said, and when the event happened, in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,13 +2,14 @@
 //!
 //! Refunds in the log are never changed, only cancelled, and a cancelled one stays so. A running total is therefore
 //! recorded as refunds with ids of its own, `charge:<charge>:<number>`: one for what is unexplained; when less is
-//! unexplained, the last ones are cancelled, and one for the rest follows.
+//! unexplained, the last ones are cancelled, and one for the rest follows. A total explains itself by refunds only as
+//! far as they are recorded or can be: what cannot be recorded takes nobody's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::desired::{Desired, DesiredPurchase, DisputeState, Money, Outcome, Parked};
+use super::desired::{Desired, DesiredPurchase, DisputeState, Money, Outcome, Parked, RaisedTo};
 
 /// What is recorded of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,12 @@ pub struct Recorded {
     pub refunds: Vec<RecordedRefund>,
     /// All disputes, from whatever door.
     pub disputes: Vec<RecordedDispute>,
+}
+
+impl Recorded {
+    fn refund(&self, refund_id: &str) -> Option<&RecordedRefund> {
+        self.refunds.iter().find(|known| known.refund_id == refund_id)
+    }
 }
 
 /// A refund that is recorded.
@@ -90,9 +97,10 @@ pub struct Plan {
 }
 
 impl Desired {
-    /// What is due, given what is recorded of the purchase. Carried out on what was given, the next plan is empty.
+    /// What is due, given what is recorded of the purchase, without what cannot be recorded: the purchase, refunds and
+    /// disputes with these ids. Carried out on what was given, the next plan is empty.
     #[must_use]
-    pub fn plan(&self, recorded: Option<&Recorded>) -> Plan {
+    pub fn plan(&self, recorded: Option<&Recorded>, unrecordable: &BTreeSet<String>) -> Plan {
         let mut plan = Plan { steps: Vec::new(), parked: self.parked.clone() };
         let begun;
         let recorded = match (recorded, &self.purchase) {
@@ -101,7 +109,7 @@ impl Desired {
                 plan.compare(self, recorded);
                 recorded
             }
-            (None, Some(purchase)) => {
+            (None, Some(purchase)) if !unrecordable.contains(&purchase.purchase_id) => {
                 plan.steps.push(Step::Record(purchase.clone()));
                 begun = Recorded {
                     buyer_user_id: purchase.buyer_user_id.clone(),
@@ -111,12 +119,12 @@ impl Desired {
                 };
                 &begun
             }
-            (None, None) => return plan,
+            (None, Some(_) | None) => return plan,
         };
         self.plan_cancellations(recorded, &mut plan);
-        self.plan_totals(recorded, &mut plan);
-        self.plan_refunds(recorded, &mut plan);
-        self.plan_disputes(recorded, &mut plan);
+        self.plan_totals(recorded, unrecordable, &mut plan);
+        self.plan_refunds(recorded, unrecordable, &mut plan);
+        self.plan_disputes(recorded, unrecordable, &mut plan);
         plan.park_excess(recorded);
         plan.parked.sort();
         plan
@@ -131,14 +139,15 @@ impl Desired {
         }
     }
 
-    fn plan_refunds(&self, recorded: &Recorded, plan: &mut Plan) {
+    fn plan_refunds(&self, recorded: &Recorded, unrecordable: &BTreeSet<String>, plan: &mut Plan) {
         for (refund_id, refund) in &self.refunds {
             let counts = !refund.is_cancelled && refund.amount.amount_minor > 0;
             if !counts || !plan.is_in_currency(refund_id, &refund.amount, recorded) {
                 continue;
             }
             let (refund_id, amount_minor) = (refund_id.clone(), refund.amount.amount_minor);
-            match recorded.refunds.iter().find(|known| known.refund_id == refund_id) {
+            match recorded.refund(&refund_id) {
+                None if unrecordable.contains(&refund_id) => {}
                 None => plan.steps.push(Step::Refund { refund_id, amount_minor }),
                 Some(known) if known.amount_minor != amount_minor => {
                     let recorded_minor = known.amount_minor;
@@ -160,7 +169,7 @@ impl Desired {
 
     /// Refunds from another door whose ids Stripe has not named explain a running total as well, while they stand. If
     /// that door cancels one, the total counts: Stripe says that the money went back, and tells if it comes back.
-    fn plan_totals(&self, recorded: &Recorded, plan: &mut Plan) {
+    fn plan_totals(&self, recorded: &Recorded, unrecordable: &BTreeSet<String>, plan: &mut Plan) {
         let is_other = |refund_id: &str| {
             let is_total = self.raised_to.keys().any(|of| is_of_total(refund_id, of));
             !is_total && !self.refunds.contains_key(refund_id)
@@ -174,9 +183,11 @@ impl Desired {
             if !plan.is_in_currency(charge_id, &raised_to.total, recorded) {
                 continue;
             }
-            let by_others = others_minor.min(raised_to.unexplained_minor);
+            let by_id_minor = self.explained(raised_to, recorded, unrecordable);
+            let unexplained_minor = raised_to.total.amount_minor.saturating_sub(by_id_minor).max(0);
+            let by_others = others_minor.min(unexplained_minor);
             others_minor -= by_others;
-            let wanted_minor = raised_to.unexplained_minor - by_others;
+            let wanted_minor = unexplained_minor - by_others;
             if wanted_minor > 0 && !cancelled.is_empty() {
                 plan.parked.push(Parked::TotalCountsCancelled {
                     charge_id: charge_id.clone(),
@@ -185,28 +196,62 @@ impl Desired {
                 });
             }
             let own = || recorded.refunds.iter().filter(|of| is_of_total(&of.refund_id, charge_id));
+            let numbers = own().filter_map(|of| number_of_total(&of.refund_id, charge_id));
+            let next = numbers.max().unwrap_or_default().saturating_add(1);
+            let next_id = format!("{}{next}", total_prefix(charge_id));
+            let can_raise = !unrecordable.contains(&next_id);
             let mut standing_minor = sum(own().filter(|refund| !refund.is_cancelled));
             for refund in own().rev().filter(|refund| !refund.is_cancelled) {
-                if standing_minor <= wanted_minor {
+                let rest_minor = standing_minor - refund.amount_minor;
+                // What would have to be raised again stands if it cannot be: rather too much than money that went
+                // back and counts as if it had not.
+                if standing_minor <= wanted_minor || (rest_minor < wanted_minor && !can_raise) {
                     break;
                 }
-                standing_minor -= refund.amount_minor;
+                standing_minor = rest_minor;
                 plan.steps.push(Step::CancelRefund { refund_id: refund.refund_id.clone() });
             }
-            if standing_minor < wanted_minor {
-                raises.push(Step::Refund {
-                    refund_id: format!("{}{}", total_prefix(charge_id), own().count() + 1),
-                    amount_minor: wanted_minor - standing_minor,
-                });
+            if standing_minor < wanted_minor && can_raise {
+                let amount_minor = wanted_minor - standing_minor;
+                raises.push(Step::Refund { refund_id: next_id, amount_minor });
             }
         }
         plan.steps.append(&mut raises);
     }
 
+    /// What the known refunds explain of a total, in minor units. One that another door has recorded with less than
+    /// Stripe tells explains no more than that.
+    fn explained(
+        &self,
+        raised_to: &RaisedTo,
+        recorded: &Recorded,
+        unrecordable: &BTreeSet<String>,
+    ) -> i64 {
+        let mut explained_minor: i64 = 0;
+        for refund_id in &raised_to.refund_ids {
+            let Some(told) = self.refunds.get(refund_id) else { continue };
+            if told.amount.currency_code != recorded.paid.currency_code {
+                continue;
+            }
+            let told_minor = told.amount.amount_minor;
+            let refund_minor = match recorded.refund(refund_id) {
+                // The money came back after the total.
+                _ if told.is_cancelled => told_minor,
+                // If another door has cancelled it, somebody has to look at that, not the total to make up for it.
+                Some(known) => known.amount_minor.min(told_minor),
+                None if unrecordable.contains(refund_id) => 0,
+                None => told_minor,
+            };
+            explained_minor = explained_minor.saturating_add(refund_minor);
+        }
+        explained_minor
+    }
+
     /// An open dispute follows Stripe's amount, whatever another door has said: it makes nothing but pending. A closed
     /// one is never changed.
-    fn plan_disputes(&self, recorded: &Recorded, plan: &mut Plan) {
-        for (dispute_id, dispute) in &self.disputes {
+    fn plan_disputes(&self, recorded: &Recorded, unrecordable: &BTreeSet<String>, plan: &mut Plan) {
+        let disputes = self.disputes.iter().filter(|(id, _)| !unrecordable.contains(*id));
+        for (dispute_id, dispute) in disputes {
             if !plan.is_in_currency(dispute_id, &dispute.amount, recorded) {
                 continue;
             }
@@ -259,6 +304,20 @@ impl Desired {
                     plan.steps.push(Step::CloseDispute { dispute_id, outcome });
                 }
                 DisputeState::Closed(_) | DisputeState::Open => {}
+            }
+        }
+    }
+}
+
+impl Step {
+    /// What it records: the purchase, refund or dispute.
+    #[must_use]
+    pub fn object_id(&self) -> &str {
+        match self {
+            Self::Record(purchase) => &purchase.purchase_id,
+            Self::Refund { refund_id, .. } | Self::CancelRefund { refund_id } => refund_id,
+            Self::OpenDispute { dispute_id, .. } | Self::CloseDispute { dispute_id, .. } => {
+                dispute_id
             }
         }
     }
@@ -349,8 +408,17 @@ impl Plan {
     }
 }
 
+/// Whether an id of a refund is one of those that stand for running totals, which nobody else gives.
+#[must_use]
+pub fn is_reserved(refund_id: &str) -> bool {
+    refund_id.starts_with(TOTAL)
+}
+
+/// What the ids of all refunds begin with that stand for running totals.
+const TOTAL: &str = "charge:";
+
 fn total_prefix(charge_id: &str) -> String {
-    format!("charge:{charge_id}:")
+    format!("{TOTAL}{charge_id}:")
 }
 
 /// Whether a refund is one that stands for the running total of a charge.
@@ -358,6 +426,11 @@ fn is_of_total(refund_id: &str, charge_id: &str) -> bool {
     refund_id.strip_prefix(&total_prefix(charge_id)).is_some_and(|number| {
         !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
     })
+}
+
+/// The number of a refund that stands for the running total of a charge.
+fn number_of_total(refund_id: &str, charge_id: &str) -> Option<u64> {
+    refund_id.strip_prefix(&total_prefix(charge_id))?.parse().ok()
 }
 
 fn sum<'a>(refunds: impl Iterator<Item = &'a RecordedRefund>) -> i64 {

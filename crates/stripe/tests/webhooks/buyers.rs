@@ -1,5 +1,7 @@
 //! When a payment becomes a purchase, of whom and for how much.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use stripe::currency::CurrencyFault;
 use stripe::event::{Amount, Event, Fact, Key};
@@ -152,7 +154,7 @@ fn whom_an_operator_attaches_is_the_buyer_and_nothing_waits_for_it() {
     payment.attach("cem");
     let desired = payment.desired(&rules);
     assert_eq!(desired.purchase.as_ref().unwrap().buyer_user_id, "cem");
-    assert_eq!(desired.plan(None).parked, []);
+    assert_eq!(desired.plan(None, &BTreeSet::new()).parked, []);
     assert_eq!(payment.named(&rules), ["cem", "ada", "bob"]);
     // Who is forgotten was never named.
     assert!(!payment.has_forgotten());
@@ -169,7 +171,7 @@ fn what_an_operator_has_acknowledged_is_known_until_it_says_something_else() {
     let mut payment = Payment::new(INTENT);
     payment.apply(&intent_succeeded(1, 1_100));
     payment.apply(&session_completed(0, 1_000));
-    let parked = payment.desired(&rules).plan(None).parked;
+    let parked = payment.desired(&rules).plan(None, &BTreeSet::new()).parked;
     assert_eq!(parked, [Parked::AmountsDiffer { counted: dollars(1_100), told: dollars(1_000) }]);
     payment.acknowledge("another");
     assert!(!payment.is_acknowledged(&issue_id(&parked[0])));
@@ -179,7 +181,7 @@ fn what_an_operator_has_acknowledged_is_known_until_it_says_something_else() {
     // Another session says something else again.
     let other = sample::session("cs_other", INTENT, "ada", 900);
     payment.apply(&event(4, "checkout.session.completed", &other));
-    let parked = payment.desired(&rules).plan(None).parked;
+    let parked = payment.desired(&rules).plan(None, &BTreeSet::new()).parked;
     let another = Parked::AmountsDiffer { counted: dollars(1_100), told: dollars(900) };
     assert!(parked.len() == 2 && parked[0] == another, "{parked:?}");
     assert!(!payment.is_acknowledged(&issue_id(&parked[0])));

@@ -102,6 +102,8 @@ pub struct Book {
     kept: Vec<Kept>,
     log: BTreeMap<String, Recorded>,
     erased: BTreeSet<String>,
+    /// Refunds and disputes that the log refuses.
+    pub unrecordable: BTreeSet<String>,
 }
 
 /// An event that names no payment.
@@ -193,7 +195,7 @@ impl Book {
     }
 
     pub fn plan(&self, intent_id: &str) -> Plan {
-        self.desired(intent_id).plan(self.log.get(intent_id))
+        self.desired(intent_id).plan(self.log.get(intent_id), &self.unrecordable)
     }
 
     pub fn recorded(&self, intent_id: &str) -> Option<&Recorded> {

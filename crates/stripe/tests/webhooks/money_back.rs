@@ -49,7 +49,8 @@ fn a_running_total_counts_until_its_refunds_are_known() {
     book.deliver(&refund_created(20, "re_2", 300));
     assert_eq!(standing_refunds(&book), [("re_1", 200), ("re_2", 300)]);
     let raised_to = &book.desired(INTENT).raised_to[CHARGE];
-    assert_eq!((raised_to.total.amount_minor, raised_to.unexplained_minor), (500, 0));
+    let in_total: Vec<&str> = raised_to.refund_ids.iter().map(String::as_str).collect();
+    assert_eq!((raised_to.total.amount_minor, in_total), (500, vec!["re_1", "re_2"]));
 }
 
 #[test]
@@ -294,6 +295,72 @@ fn a_refund_by_its_id_that_is_cancelled_by_another_door_and_stands_at_stripe_is_
     assert_eq!(book.plan(INTENT).parked, [cancelled]);
     book.deliver(&refund_failed(30, 10, "re_1", 200));
     assert_eq!(book.plan(INTENT).parked, []);
+}
+
+#[test]
+fn a_refund_explains_no_more_of_a_total_than_is_recorded_of_it() {
+    let mut book = paid();
+    book.record_elsewhere(&[("re_1", 100)]);
+    book.deliver(&charge_refunded(10, 1_000));
+    assert_eq!(refunded(&book), 1_000);
+    book.deliver(&refund_created(10, "re_1", 1_000));
+    assert_eq!(standing_refunds(&book), [("re_1", 100), ("charge:ch_1:1", 900)]);
+    let differs = Parked::RecordedRefundDiffers {
+        refund_id: "re_1".into(),
+        recorded_minor: 100,
+        desired_minor: 1_000,
+    };
+    assert_eq!(book.plan(INTENT).parked, [differs]);
+    // And none explains more than Stripe tells of it.
+    let mut book = paid();
+    book.record_elsewhere(&[("re_1", 900)]);
+    book.deliver(&refund_created(10, "re_1", 100));
+    book.deliver(&charge_refunded(11, 300));
+    assert_eq!(standing_refunds(&book), [("re_1", 900), ("charge:ch_1:1", 200)]);
+}
+
+#[test]
+fn a_refund_that_cannot_be_recorded_does_not_take_the_place_of_a_total() {
+    let in_euros = [("currency", "eur".into())];
+    let foreign = event(10, "refund.created", &with(refund_object(10, "re_1", 1_000), in_euros));
+    let mut book = paid();
+    book.deliver(&charge_refunded(10, 1_000));
+    book.deliver(&foreign);
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 1_000)]);
+
+    let mut book = paid();
+    book.unrecordable.insert("re_2".into());
+    book.deliver(&charge_refunded(20, 500));
+    book.deliver(&refund_created(10, "re_2", 300));
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 500)]);
+    book.deliver(&refund_created(10, "re_1", 200));
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:2", 300), ("re_1", 200)]);
+    // It came back.
+    book.deliver(&refund_failed(30, 10, "re_2", 300));
+    assert_eq!(standing_refunds(&book), [("re_1", 200)]);
+}
+
+#[test]
+fn a_total_that_cannot_be_raised_again_stands_rather_than_too_little() {
+    let mut book = paid();
+    book.deliver(&charge_refunded(10, 200));
+    book.deliver(&charge_refunded(20, 500));
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 200), ("charge:ch_1:2", 300)]);
+    book.unrecordable.insert("charge:ch_1:3".into());
+    book.deliver(&refund_created(10, "re_1", 100));
+    assert_eq!(refunded(&book), 600);
+    // What can be taken back whole, is.
+    book.deliver(&refund_created(11, "re_2", 200));
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 200), ("re_1", 100), ("re_2", 200)]);
+}
+
+#[test]
+fn totals_are_numbered_from_the_highest() {
+    let mut book = Book::default();
+    book.record_elsewhere(&[("charge:ch_1:7", 100), ("charge:ch_1:2", 50)]);
+    book.deliver(&charge_refunded(10, 200));
+    let of_totals = [("charge:ch_1:7", 100), ("charge:ch_1:2", 50), ("charge:ch_1:8", 50)];
+    assert_eq!(standing_refunds(&book), of_totals);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use stripe::payment::{DisputeState, Outcome, Parked};
 use stripe::sample;
 
 use crate::delivery::{
-    Book, INTENT, SESSION, Standing, charge_refunded, dispute, event, intent_succeeded,
-    refund_created, refund_failed, session_completed, with,
+    Book, CHARGE, INTENT, SESSION, Standing, charge_refunded, dispute, event, intent_succeeded,
+    refund_created, refund_failed, rules, session_completed, with,
 };
 
 /// Delivers the events in all orders. Orders with the same beginning share it.
@@ -294,6 +294,33 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_cannot_be_recorded_what_went_back_counts_in_any_order(
+        (events, shuffled) in prop::collection::vec(any_event(), 1..14).prop_flat_map(|events| {
+            (Just(events.clone()), Just(events).prop_shuffle())
+        }),
+        unrecordable in prop::collection::btree_set((0..3).prop_map(|of| format!("re_{of}")), 0..4),
+    ) {
+        let in_order = |events: &[Event]| {
+            let mut book = Book::default();
+            book.unrecordable.clone_from(&unrecordable);
+            events.iter().for_each(|event| book.deliver(event));
+            book
+        };
+        let (book, other) = (in_order(&events), in_order(&shuffled));
+        let refunded = |book: &Book| book.standing(INTENT).map(|of| of.refunded_minor);
+        prop_assert_eq!(refunded(&book), refunded(&other));
+        if let (Some(refunded_minor), Some(payment)) = (refunded(&book), book.payments.get(INTENT)) {
+            let desired = payment.desired(&rules());
+            if let Some(raised_to) = desired.raised_to.get(CHARGE) {
+                let in_total = raised_to.refund_ids.iter().map(|id| &desired.refunds[id]);
+                let came_back = in_total.filter(|refund| refund.is_cancelled);
+                let came_back: i64 = came_back.map(|refund| refund.amount.amount_minor).sum();
+                prop_assert!(refunded_minor >= raised_to.total.amount_minor - came_back);
+            }
+        }
+    }
 
     #[test]
     fn whatever_is_told_the_order_and_the_repetitions_decide_nothing(

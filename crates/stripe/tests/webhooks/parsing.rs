@@ -254,7 +254,7 @@ proptest! {
                 let mut payment = stripe::payment::Payment::new(intent);
                 payment.apply(&event);
                 let desired = payment.desired(&crate::delivery::rules());
-                let _ = desired.plan(None);
+                let _ = desired.plan(None, &std::collections::BTreeSet::new());
             }
             Err(Malformed::Field { field, .. }) => {
                 prop_assert!(field.is_empty() || !field.starts_with('.') && !field.contains(".."));

@@ -12,7 +12,7 @@ use stripe::sample;
 
 use super::NOW;
 use super::scene::{Scene, deviations, faults, rate, rules};
-use crate::payments::{due, recorded};
+use crate::payments::{Unrecordable, due, recorded};
 
 const INTENT: &str = "pi_1";
 const CHARGE: &str = "ch_1";
@@ -65,8 +65,9 @@ impl Stage {
             else {
                 panic!("{INTENT} is a purchase")
             };
+            let (recorded, now) = (recorded(&purchase), self.scene.memory.now);
             let reports =
-                due(&self.payment, recorded(&purchase).as_ref(), self.scene.memory.now).reports;
+                due(&self.payment, recorded.as_ref(), now, &mut Unrecordable::new()).reports;
             if reports.is_empty() {
                 return;
             }

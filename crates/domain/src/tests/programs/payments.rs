@@ -3,7 +3,7 @@
 use super::multi_level_commission;
 use crate::decide::{
     CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
-    Report, ReportPayment,
+    Report, ReportPayment, refused_reports,
 };
 use crate::tests::scene::{Scene, user};
 use crate::{
@@ -190,6 +190,28 @@ fn nothing_is_recorded_if_one_report_is_refused() {
     let refused = report(&mut scene, &[recorded(400_000), cancelled("re_9")]);
     assert_eq!(refused, Err(unknown.into()));
     assert_eq!(scene.memory.log().len(), events);
+}
+
+#[test]
+fn reports_that_are_refused_can_be_told_from_those_that_are_not() {
+    let mut scene = scene();
+    report(&mut scene, &[recorded(400_000)]).unwrap();
+    let reports =
+        [refunded("re_1", 1_000), cancelled("re_9"), refunded("re_2", 2_000), cancelled("re_8")];
+    let events = scene.memory.log().len();
+    let tried = |known_sequence, reports: &[Report]| {
+        let reports = reports.to_vec();
+        let report = ReportPayment { purchase_id: payment(), known_sequence, reports };
+        scene.memory.ask(|work| refused_reports(work, &report))
+    };
+    let unknown = |id: &str| Refusal::RefundNotFound(payment(), RefundId::parse(id).unwrap());
+    let known = sequence(&scene);
+    let refused = vec![(1, unknown("re_9")), (3, unknown("re_8"))];
+    assert_eq!(tried(known, &reports), Ok(refused));
+    assert_eq!(tried(known, &reports[..1]), Ok(Vec::new()));
+    let moved = Err(Refusal::PurchaseMoved(payment()).into());
+    assert_eq!(tried(known + 1, &reports), moved);
+    assert_eq!(scene.memory.log().len(), events, "trying records nothing");
 }
 
 #[test]
