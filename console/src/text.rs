@@ -103,7 +103,7 @@ pub mod refused {
         browser does not say where it was.";
     pub const TOO_LARGE: &str = "That was too much";
     pub const TOO_LARGE_WORDS: &str =
-        "The form is larger than this server takes. Nothing was changed.";
+        "A form may have 64 KiB at most. Nothing was changed. Send it with shorter texts.";
     pub const TOO_MANY: &str = "Too many requests";
     pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
     pub const UNAVAILABLE: &str = "Not now";
@@ -343,6 +343,7 @@ pub mod faults {
     pub const NO_NUMBER: &str = "Write a whole number, or leave it empty.";
     pub const NO_DAY: &str = "Choose a day that is over.";
     pub const NO_MONTH: &str = "Choose a month, as in 2026-05.";
+    pub const NO_MONTH_TO_COME: &str = "This month has not begun. Choose an earlier one.";
     pub const NO_DAY_TO_COME: &str = "Choose a day.";
 }
 
@@ -1481,6 +1482,9 @@ pub mod money {
     pub const CONFIRMING: &str = "Being confirmed";
     pub const FAILING: &str = "Being failed";
     pub const CONFIRMED: &str = "Confirmed";
+    pub const NOBODY_PAID: &str = "Nobody paid";
+    pub const NOBODY_PAID_WORDS: &str = "Nobody could be paid, so the payout has ended. Each line says why; the next payout asks again.";
+    pub const NOBODY_HAD_ANYTHING: &str = "Nobody had anything available, so the payout has ended.";
     pub const CREATE_PAYOUT: &str = "Create a payout";
     pub const CREATE: &str = "Create";
     pub const NOBODY_PAYS: &str =

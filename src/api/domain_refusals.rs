@@ -11,8 +11,8 @@ use super::codes::code_of;
 use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
 use super::pb::ErrorReason;
 use domain::{
-    ApprovalSubject, ParticipantId, PayoutKey, PayoutLineId, ProgramRedemptionId, Refusal,
-    StoreItemId,
+    ApprovalSubject, DecidedAs, ParticipantId, PayoutKey, PayoutLineId, PayoutState,
+    ProgramRedemptionId, Refusal, StoreItemId,
 };
 
 /// The maximum number of balances that an error names.
@@ -189,16 +189,23 @@ impl From<Refusal> for ApiError {
             Refusal::PayoutCollecting(payout) => status(R::PayoutCollecting, &payout_facts(payout)),
             Refusal::PayoutsOff(id) => status(R::PayoutsOff, &[("program_id", id)]),
             Refusal::PayoutOfCredits(id) => status(R::PayoutOfCredits, &[("program_id", id)]),
-            Refusal::PayoutDecided { payout, state } => {
-                let [program, payout] = payout_facts(payout);
-                status(R::PayoutDecided, &[program, payout, ("state", &state.as_str())])
-            }
-            Refusal::PayoutLineDecided { line_id: PayoutLineId { payout, user_id }, state } => {
+            Refusal::PayoutDecided { payout, state, said } => {
                 let [program, payout] = payout_facts(payout);
                 let state = state.as_str();
-                let facts =
-                    [program, payout, ("user_id", user_id as &dyn Display), ("state", &state)];
-                status(R::PayoutLineDecided, &facts)
+                let facts = [&[program, payout, ("state", &state)][..], &said_facts(said)];
+                status(R::PayoutDecided, &facts.concat())
+            }
+            Refusal::PayoutWasEmpty(payout) => {
+                let [program, payout] = payout_facts(payout);
+                let state = PayoutState::Confirmed.as_str();
+                status(R::PayoutDecided, &[program, payout, ("state", &state)])
+            }
+            Refusal::PayoutLineDecided { line_id, state, said } => {
+                let [program, payout] = payout_facts(&line_id.payout);
+                let state = state.as_str();
+                let own: [(&str, &dyn Display); 4] =
+                    [program, payout, ("user_id", &line_id.user_id), ("state", &state)];
+                status(R::PayoutLineDecided, &[&own[..], &said_facts(said)].concat())
             }
             Refusal::OwnPayoutLine(PayoutLineId { payout, user_id }) => {
                 let [program, payout] = payout_facts(payout);
@@ -210,15 +217,20 @@ impl From<Refusal> for ApiError {
             Refusal::PayoutPending { user_id, program_id } => {
                 status(R::PayoutPending, &[("user_id", user_id), ("program_id", program_id)])
             }
-            Refusal::NotTheUnit { program_id, unit } => {
-                status(R::CurrencyMismatch, &[("program_id", program_id), ("currency_code", unit)])
+            Refusal::NotTheUnit { field, program_id, unit } => {
+                let facts: [(&str, &dyn Display); 2] =
+                    [("program_id", program_id), ("currency_code", unit)];
+                let field = format!("{field}.currency_code");
+                at_field(&status(R::CurrencyMismatch, &facts), field, format!("must be {unit}"))
             }
             Refusal::ApprovalNotFound(id) => status(R::ApprovalNotFound, &[("approval_id", id)]),
             Refusal::ApprovalDecided { approval_id, state } => status(
                 R::ApprovalDecided,
                 &[("approval_id", approval_id), ("state", &state.as_str())],
             ),
-            Refusal::SelfApproval(id) => status(R::SelfApproval, &[("approval_id", id)]),
+            Refusal::SelfApproval { approval_id, why } => {
+                status(R::SelfApproval, &[("approval_id", approval_id), ("why", &why.as_str())])
+            }
             Refusal::ItemNotFound(id) => of_item(R::ItemNotFound, id, &[]),
             Refusal::ItemNotAvailable(id) => of_item(R::ItemNotAvailable, id, &[]),
             Refusal::ItemCostChanged { id, cost_minor, unit } => {
@@ -268,6 +280,24 @@ impl From<Refusal> for ApiError {
 /// The facts that name a payout.
 fn payout_facts(payout: &PayoutKey) -> [(&'static str, &dyn Display); 2] {
     [("program_id", &payout.program_id), ("payout_id", &payout.payout_id)]
+}
+
+/// What was said of a payout or a line before.
+fn said_facts(said: &DecidedAs) -> Vec<(&'static str, &dyn Display)> {
+    let DecidedAs { reason_code, provider_reference } = said;
+    let reason_code = reason_code.as_ref().map(|code| ("reason_code", code as &dyn Display));
+    let reference = provider_reference.as_ref();
+    let reference = reference.map(|of| ("provider_reference", of as &dyn Display));
+    reason_code.into_iter().chain(reference).collect()
+}
+
+/// The status, with the field that it is about.
+fn at_field(refused: &Status, field: String, description: String) -> Status {
+    let mut details = refused.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+    let violation = FieldViolation { field, description, reason, ..FieldViolation::default() };
+    details.set_bad_request(vec![violation]);
+    Status::with_error_details(refused.code(), refused.message(), details)
 }
 
 /// The status of values that belong to others: one reason, with every such field.

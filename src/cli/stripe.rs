@@ -6,17 +6,21 @@ use std::time::Duration;
 use ::stripe::sample;
 use ::stripe::signature::{Secret, sign};
 use clap::{Args, Subcommand, ValueEnum};
+use client::Server;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::faults::Faults;
-use super::{CliError, say};
+use super::{CliError, UsageError, say};
 use crate::engine::Environment;
-use crate::payments::{ApiUrl, SecretKey, Settings, post};
+use crate::payments::{ApiUrl, SecretKey, Settings, Taken, post};
 
 /// The secrets of the endpoint for webhooks: several while one is exchanged.
 const WEBHOOK_SECRET: &str = "STRIPE_WEBHOOK_SECRET";
 /// The key for calling Stripe.
 const SECRET_KEY: &str = "STRIPE_SECRET_KEY";
+/// The path of the endpoint of a server.
+const ENDPOINT: &str = "/webhooks/stripe";
 /// How long an answer of the endpoint may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -45,6 +49,11 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
 /// Says at the start what Stripe can do here, without the secrets.
 pub(super) fn announce(settings: &Settings) {
     let secret_count = settings.webhook_secrets.len();
+    if secret_count == 0 {
+        tracing::info!(
+            "no events of Stripe are taken in: {WEBHOOK_SECRET} is not set, so /webhooks/stripe is answered 404"
+        );
+    }
     if secret_count == 0 && settings.secret_key.is_none() {
         return;
     }
@@ -77,9 +86,11 @@ pub(super) enum Stripe {
 
 #[derive(Args)]
 pub(super) struct SendTest {
-    /// The endpoint
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051/webhooks/stripe")]
-    url: String,
+    /// The endpoint [default: /webhooks/stripe of the server]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    server: Server,
     /// The `user_id` of the buyer; without one, the payment waits for an operator
     #[arg(long, value_name = "USER")]
     buyer: Option<String>,
@@ -116,33 +127,68 @@ impl SendTest {
         if secrets.is_empty() {
             return Err(format!("set {WEBHOOK_SECRET} to the secret that the server has").into());
         }
+        let url = self.endpoint()?;
         let environment = Environment::of_this_machine()?;
         let now_seconds = (environment.now)().0.div_euclid(1_000_000);
         let name = environment.fresh_id().replace('-', "");
+        let mut last_answer = String::new();
         for (event_type, event) in self.events(&name, now_seconds) {
             let body = event.to_string();
             let signature = sign(body.as_bytes(), &secrets, now_seconds);
-            let (status, answer) = post(&self.url, &signature, body, ANSWER_TIMEOUT).await?;
+            let ca_file = self.server.ca_file.as_deref();
+            let sent = post(&url, &signature, body, ANSWER_TIMEOUT, ca_file).await;
+            let (status, answer) = sent.map_err(|error| {
+                format!(
+                    "no answer from {url} ({error}); start a server there, or name another one with --server or its \
+                     endpoint with --url"
+                )
+            })?;
             let answer = answer.trim();
             if status != 200 {
-                return Err(
-                    format!("{event_type}: {} answered {status}: {answer}", self.url).into()
-                );
+                return Err(format!("{event_type}: {url} answered {status}: {answer}").into());
             }
             say(format_args!("{event_type}: {answer}"));
+            answer.clone_into(&mut last_answer);
         }
-        let refund = self.amount / 10;
-        match &self.buyer {
-            Some(buyer) => say(format_args!(
-                "if user {buyer} exists, purchase pi_{name} is recorded, and refund re_{name} of {refund} in Stripe's \
-                 unit; PurchaseService/GetPurchase shows both"
-            )),
-            None => say(format_args!(
-                "payment pi_{name} waits for a buyer: PurchaseService/ListUnmatchedPayments shows it, and \
-                 PurchaseService/AttachPayment names the buyer"
-            )),
-        }
+        say(self.outcome(&name, &last_answer));
         Ok(())
+    }
+
+    /// Where to send the events.
+    fn endpoint(&self) -> Result<Url, UsageError> {
+        let Some(given) = &self.url else {
+            let endpoint = self.server.endpoint().map_err(|error| UsageError(error.to_string()))?;
+            // An address of a server that was read has a host, and its path is `/`.
+            let url = Url::parse(&endpoint.uri().to_string()).and_then(|url| url.join(ENDPOINT));
+            return url.map_err(|error| UsageError(error.to_string()));
+        };
+        let url = Url::parse(given).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        url.ok_or_else(|| {
+            UsageError(format!(
+                "'{given}' is not the address of an endpoint, which looks like http://127.0.0.1:50051{ENDPOINT}"
+            ))
+        })
+    }
+
+    /// How the payment stands, by what the endpoint answered to the last of its events.
+    fn outcome(&self, name: &str, last_answer: &str) -> String {
+        if last_answer == Taken::RECEIVED {
+            let refund = self.amount / 10;
+            return format!(
+                "purchase pi_{name} is recorded, and refund re_{name} of {refund} in Stripe's unit; \
+                 PurchaseService/GetPurchase shows both"
+            );
+        }
+        let Some(reasons) = last_answer.strip_prefix(Taken::PARKED) else {
+            return format!(
+                "payment pi_{name} is not recorded: the endpoint answered '{last_answer}'"
+            );
+        };
+        format!(
+            "not all is recorded, and the rest is parked:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments \
+             of the console show payment pi_{name}; PurchaseService/AttachPayment names the buyer"
+        )
     }
 
     /// A session, its payment and a refund, each with its type.

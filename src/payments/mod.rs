@@ -3,6 +3,7 @@
 //! - [`intake`] keeps an event, and joins what was told about one payment.
 //! - [`settle`] records what is due of a payment: it compares what was told with what is recorded.
 //! - [`reasons`] is what waits for an event or an operator.
+//! - [`taken`] is what became of an event, as the answer to it says.
 //! - [`provider`] calls Stripe.
 //!
 //! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that
@@ -18,6 +19,7 @@ mod intake;
 mod provider;
 mod reasons;
 mod settle;
+mod taken;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub use settle::Settled;
 pub(crate) use settle::{Unrecordable, due, recorded};
 pub use stripe::event::{Event, Malformed};
 pub use stripe::signature::{Secret, SignatureFault};
+pub use taken::Taken;
 
 use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
@@ -149,23 +152,27 @@ impl Payments {
     ///
     /// # Errors
     /// [`WebhookError`] with the reason why it was not taken in.
-    pub async fn receive(&self, signature: Option<&str>, body: &[u8]) -> Result<(), WebhookError> {
+    pub async fn receive(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> Result<Taken, WebhookError> {
         let (event_type, taken) = self.take(signature, body).await;
         let outcome = match &taken {
-            Ok(outcome) => outcome,
+            Ok(taken) => taken.outcome(),
             Err(WebhookError::Unsigned | WebhookError::Signature(_)) => "bad_signature",
             Err(WebhookError::Malformed(_)) => "malformed",
             Err(WebhookError::Failed(_)) => "failed",
         };
         self.0.metrics.webhooks.get_or_create(&OfWebhook { event_type, outcome }).inc();
-        taken.map(drop)
+        taken
     }
 
     async fn take(
         &self,
         signature: Option<&str>,
         body: &[u8],
-    ) -> (&'static str, Result<&'static str, WebhookError>) {
+    ) -> (&'static str, Result<Taken, WebhookError>) {
         let event = match self.read(signature, body) {
             Ok(event) => event,
             Err(WebhookError::Malformed(malformed)) => {
@@ -175,13 +182,13 @@ impl Payments {
         };
         let event_type = counted_type(&event.event_type);
         if event.fact == Fact::Unknown {
-            return (event_type, Ok("ignored"));
+            return (event_type, Ok(Taken::Ignored));
         }
         if event.account_id.is_some() {
-            return (event_type, Ok("other_account"));
+            return (event_type, Ok(Taken::OtherAccount));
         }
         if self.0.is_live.is_some_and(|is_live| is_live != event.is_live) {
-            return (event_type, Ok("other_mode"));
+            return (event_type, Ok(Taken::OtherMode));
         }
         // A body that was read is UTF-8.
         let body = String::from_utf8_lossy(body);
@@ -201,7 +208,7 @@ impl Payments {
         &self,
         malformed: Malformed,
         body: &[u8],
-    ) -> (&'static str, Result<&'static str, WebhookError>) {
+    ) -> (&'static str, Result<Taken, WebhookError>) {
         let Some(unread) = identify(body) else { return (OTHER, Err(malformed.into())) };
         let Unread { event_id, event_type, .. } = &unread;
         tracing::warn!(event_id, event_type, %malformed, "an event of Stripe cannot be read");
@@ -217,19 +224,21 @@ impl Payments {
         (counted_type(event_type), Err(error))
     }
 
-    async fn take_in(&self, event: &Event, body: &str) -> Result<&'static str, PaymentError> {
+    async fn take_in(&self, event: &Event, body: &str) -> Result<Taken, PaymentError> {
         let _turn = self.turn().await?;
         let payment_ids = self.keep(event, body).await?;
         hang::point("stripe.kept");
         if payment_ids.is_empty() {
-            return Ok("waiting");
+            return Ok(Taken::Waiting);
         }
-        let mut waits = false;
-        for payment_id in &payment_ids {
-            let settled = self.settle(payment_id, &Actor::SYSTEM, &Door::webhook("stripe")).await?;
-            waits |= settled.is_some_and(|settled| !settled.parked.is_empty());
+        let mut parked = Vec::new();
+        for payment_id in payment_ids {
+            let settled =
+                self.settle(&payment_id, &Actor::SYSTEM, &Door::webhook("stripe")).await?;
+            let reasons = settled.map(|settled| settled.parked).unwrap_or_default();
+            parked.extend(reasons.into_iter().map(|reason| (payment_id.clone(), reason)));
         }
-        Ok(if waits { "parked" } else { "recorded" })
+        Ok(if parked.is_empty() { Taken::Recorded } else { Taken::Parked(parked) })
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, PaymentError> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -287,7 +289,7 @@ impl Provider {
         let tls = if let Some(known) = self.tls.get() {
             known.clone()
         } else {
-            let made = tls()?;
+            let made = tls(None)?;
             self.tls.get_or_init(|| made).clone()
         };
         let url = self.api.0.join(path).map_err(io::Error::other)?;
@@ -295,10 +297,18 @@ impl Provider {
     }
 }
 
-/// Verifies the other side by the certificates that this machine trusts.
-fn tls() -> io::Result<TlsConnector> {
+/// Verifies the other side by the certificates in a PEM file; without one, by those that this machine trusts.
+fn tls(ca_file: Option<&Path>) -> io::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let trusted = match ca_file {
+        None => rustls_native_certs::load_native_certs().certs,
+        Some(path) => {
+            let unread = |error| io::Error::other(format!("{}: {error}", path.display()));
+            let certificates = CertificateDer::pem_file_iter(path).map_err(unread)?;
+            certificates.collect::<Result<_, _>>().map_err(unread)?
+        }
+    };
+    roots.add_parsable_certificates(trusted);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
@@ -339,19 +349,20 @@ async fn post_to(
 /// # Errors
 /// If there is no answer in time.
 pub async fn post(
-    url: &str,
+    url: &Url,
     signature: &str,
     body: String,
     patience: Duration,
+    ca_file: Option<&Path>,
 ) -> io::Result<(u16, String)> {
-    let url = Url::parse(url).map_err(io::Error::other)?;
     let mut headers = HeaderMap::new();
     let signature = HeaderValue::from_str(signature).map_err(io::Error::other)?;
     headers.insert("stripe-signature", signature);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/plain"));
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, json);
-    let tls = tls()?;
-    let (status, answer) = match timeout(patience, post_to(&url, &tls, headers, body)).await {
+    let tls = tls(ca_file)?;
+    let (status, answer) = match timeout(patience, post_to(url, &tls, headers, body)).await {
         Ok(answer) => answer?,
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
     };

@@ -52,9 +52,20 @@ impl Reason {
     }
 }
 
-/// Reasons as they are kept; `None` if there are none.
+/// The most reasons that are kept of one payment: as many as one call acknowledges. Once these are acknowledged, the
+/// others take their place.
+const MAX_KEPT: usize = 100;
+
+/// Reasons as they are kept, each once; `None` if there are none. Of several refunds that were refused for the same
+/// reason, an operator has one thing to do.
 pub(super) fn kept(reasons: &[Reason]) -> Option<Value> {
-    if reasons.is_empty() { None } else { serde_json::to_value(reasons).ok() }
+    let mut different: Vec<&Reason> = Vec::new();
+    for reason in reasons {
+        if different.len() < MAX_KEPT && !different.contains(&reason) {
+            different.push(reason);
+        }
+    }
+    if different.is_empty() { None } else { serde_json::to_value(different).ok() }
 }
 
 /// The reasons that were kept. A later release may know more.
@@ -77,7 +88,10 @@ pub fn words(reason: &Reason) -> String {
     match reason {
         Reason::Told(parked) => words_of_told(parked),
         Reason::UnusableId { object_id } => format!("the id {object_id} cannot be recorded"),
-        Reason::UnknownBuyer { user_id } => format!("user {user_id} does not exist"),
+        Reason::UnknownBuyer { user_id } => format!(
+            "user {user_id} is named as the buyer and does not exist: register them with this id and attach the payment, or \
+             attach it to somebody else"
+        ),
         Reason::Refused { refusal, object_ids } if object_ids.is_empty() => refusal.clone(),
         Reason::Refused { refusal, object_ids } => format!("{}: {refusal}", some(object_ids)),
     }
@@ -96,8 +110,15 @@ fn words_of_told(parked: &Parked) -> String {
     let money = |of: &Money| amount_text(of.amount_minor, &of.currency_code);
     let told = |of: &Amount| format!("{} {} in Stripe's unit", of.amount, of.currency);
     match parked {
-        Parked::NoBuyer => "nobody is named as the buyer".into(),
-        Parked::UnusableBuyer { named } => format!("no user ids: {}", named.join(", ")),
+        Parked::NoBuyer => {
+            "no event names a buyer: attach the payment to whoever bought; sessions should have \
+                            client_reference_id"
+                .into()
+        }
+        Parked::UnusableBuyer { named } => format!(
+            "named as the buyer, and no user id: {}; attach the payment to whoever bought",
+            named.join(", ")
+        ),
         Parked::BuyersDiffer { buyer_user_id, others } => {
             format!("{buyer_user_id} counts as the buyer; also named: {}", others.join(", "))
         }
@@ -168,5 +189,25 @@ fn words_of_told(parked: &Parked) -> String {
             };
             format!("{dispute_id} was recorded as closed, and is {state} now")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_kept_once_and_so_many_are_kept() {
+        let refused = |number: usize| Reason::Refused {
+            refusal: format!("because of {number}"),
+            object_ids: Vec::new(),
+        };
+        assert_eq!(kept(&[]), None);
+        let twice = [refused(1), Reason::Told(Parked::NoBuyer), refused(1)];
+        assert_eq!(reasons_of(&kept(&twice).unwrap()), twice[..2]);
+        let many: Vec<Reason> = (0..MAX_KEPT + 5).map(refused).collect();
+        assert_eq!(reasons_of(&kept(&many).unwrap()), many[..MAX_KEPT]);
     }
 }

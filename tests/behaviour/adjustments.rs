@@ -4,7 +4,7 @@ use contract::pb::*;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::keys::{holder, wanted, with};
+use super::keys::{fact, holder, wanted, with};
 use super::roles::person;
 use super::support::{refused, server_with};
 use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, sign_up_request};
@@ -216,7 +216,7 @@ async fn adjustments_with_faults_are_refused_with_the_name_of_each_field() {
     let dollars = AdjustBalanceRequest { amount: money("USD", 1), ..good() };
     let status =
         refused(adjust(&client, dollars).await, Code::FailedPrecondition, "CURRENCY_MISMATCH");
-    assert_eq!(super::keys::fact(&status, "currency_code"), "INR");
+    assert_eq!(fact(&status, "currency_code"), "INR");
     refused(adjust(&client, adjustment("zoe", "a", 1)).await, Code::NotFound, "USER_NOT_FOUND");
     client.sign_up("", "eve", "").await.unwrap();
     let outside = adjust(&client, adjustment("eve", "a", 1)).await;
@@ -242,7 +242,8 @@ async fn a_large_adjustment_waits_for_another_person_who_approves_or_declines_it
     assert_eq!(balance(&client, "ana").await, 5_000);
 
     let own = approve(&olga, &asked.approval_id).await;
-    refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
+    let own = refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
+    assert_eq!(fact(&own, "why"), "same_person");
     let approved = approve(&otto, &asked.approval_id).await.unwrap();
     assert_eq!(approved.entry.clone().unwrap().amount.unwrap().minor_units, 100_001);
     let approval = approved.approval.unwrap();
@@ -347,7 +348,8 @@ async fn the_same_person_is_recognised_behind_a_key_and_keys_of_other_programs_f
     let (child, _) = holder(&made, wanted("child", ApiKeyRole::Admin)).await;
     for own in [&of_lines, &made, &child] {
         let refusal = approve(own, &asked.approval_id).await;
-        refused(refusal, Code::FailedPrecondition, "SELF_APPROVAL");
+        let own = refused(refusal, Code::FailedPrecondition, "SELF_APPROVAL");
+        assert_eq!(fact(&own, "why"), "same_key");
     }
     approve(&key_of_otto, &asked.approval_id).await.unwrap();
 
@@ -358,7 +360,9 @@ async fn the_same_person_is_recognised_behind_a_key_and_keys_of_other_programs_f
     assert_eq!(asked.state(), ApprovalState::Pending);
     for own in [&otto, &key_of_otto] {
         let refusal = approve(own, &asked.approval_id).await;
-        refused(refusal, Code::FailedPrecondition, "SELF_APPROVAL");
+        let own = refused(refusal, Code::FailedPrecondition, "SELF_APPROVAL");
+        assert_eq!(fact(&own, "why"), "own_balance");
+        assert!(own.message().contains("the caller's own balance"), "{own:?}");
     }
     approve(&amy, &asked.approval_id).await.unwrap();
     assert_eq!((balance(&client, "ana").await, balance(&client, "otto").await), (405_000, 1));

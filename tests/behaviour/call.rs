@@ -298,7 +298,17 @@ async fn a_request_that_is_no_json_or_has_an_unknown_field_is_not_sent() {
         let fields = "its fields: program_id, user_id, as_of_time, consistency_token\n";
         assert!(said.contains(fields), "{said}");
     }
-    assert!(text(&request(r#"{"program":"x"}"#).await.stderr).contains("'program'"));
+    for (json, expected) in [
+        (r#"{"program":"x"}"#, "program: GetTierRequest has no such field, at line 1"),
+        (r#"{"program_id":7}"#, "program_id: must be a string in quotes, not a number, at line 1"),
+        (
+            r#"{"as_of_time":"now"}"#,
+            "as_of_time: must be a time, as in \"2026-03-01T12:00:00Z\", not \"now\"",
+        ),
+    ] {
+        let said = text(&request(json).await.stderr);
+        assert!(said.contains(expected), "{json}: {said}");
+    }
     let output = request("{}").await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no server answers at http://127.0.0.1:1"));

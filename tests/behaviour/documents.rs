@@ -301,7 +301,7 @@ async fn the_demonstration_of_the_readme_ends_with_a_reward_in_every_way_to_call
 async fn the_commands_of_the_documents_work_as_pasted() {
     let call = ways_to_call().await.swap_remove(0);
     for shell in shells().await {
-        for name in ["docs/api.md", "docs/programs.md", "docs/operations.md"] {
+        for name in ["docs/api.md", "docs/programs.md", "docs/operations.md", "docs/store.md"] {
             let shell = Shell::open(shell, &call).await;
             shell.paste(name, "esumeToken").await;
             shell.close().await;

@@ -6,7 +6,8 @@ use contract::parse_program;
 use contract::pb::*;
 use tonic::{Code, Status};
 
-use super::keys::{holder, wanted, with};
+use super::bad_input::violations;
+use super::keys::{fact, holder, wanted, with};
 use super::support::{log_length, minor, refused, server_with};
 use testing::{
     ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, at_once, program, sign_up_request,
@@ -73,6 +74,18 @@ pub async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Pa
     for _ in 0..600 {
         let payout = get(client, payout_id).await;
         if payout.state() == state {
+            return payout;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{:?}", get(client, payout_id).await);
+}
+
+/// Waits until everybody is collected, whatever comes of it.
+pub async fn collected(client: &Client, payout_id: &str) -> Payout {
+    for _ in 0..600 {
+        let payout = get(client, payout_id).await;
+        if payout.state() != PayoutState::Collecting {
             return payout;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -551,9 +564,9 @@ async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_afte
     assert!(anew.position > first.position);
     let of_another = statement(month(now.year() - 1, 1), 2, first.next_page_token).await;
     refused(of_another, Code::InvalidArgument, "INVALID_FIELD");
-    let later = statement(month(now.year() + 1, 1), 0, String::new()).await.unwrap();
-    assert!(later.entries.is_empty());
-    assert_eq!(minor(later.opening.unwrap().paid.as_ref()), 5_000);
+    let later = statement(month(now.year() + 1, 1), 0, String::new()).await;
+    let later = refused(later, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(violations(&later), [("month".to_owned(), "TIME_IN_FUTURE".to_owned())]);
     let wrong = statement("2026-13".into(), 0, String::new()).await;
     refused(wrong, Code::InvalidArgument, "INVALID_FIELD");
     server.stop().await;
@@ -616,6 +629,85 @@ async fn months_of_statements_begin_and_end_where_the_reader_is_whatever_the_zon
     assert_eq!(statement("2026-04", "Pacific/Kiritimati").await, (0, vec![1, 20, 300], 321));
     assert_eq!(statement("2026-03", "America/New_York").await, (0, vec![1, 20, 300], 321));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_payout_by_which_nobody_is_paid_ends_by_itself_and_the_next_asks_again() {
+    let (database, server, client) = scene().await;
+    create(&client, "may", 10_000).await.unwrap();
+    let payout = collected(&client, "may").await;
+    assert_eq!(payout.state(), PayoutState::Confirmed);
+    let sums = [&payout.reserved, &payout.paid, &payout.failed, &payout.returned];
+    assert!(sums.iter().all(|sum| sum.as_ref().unwrap().count == 0), "{payout:?}");
+    assert_eq!(payout.skipped_count, 4);
+    let reasons = ListPayoutLinesRequest { payout_id: "may".into(), ..Default::default() };
+    let reasons = lines(&client, reasons).await;
+    let reasons: Vec<_> = reasons.iter().map(|line| (&*line.user_id, line.skip_reason())).collect();
+    let below = PayoutSkipReason::BelowMinimum;
+    let others = [("dan", PayoutSkipReason::NoMethod), ("eve", PayoutSkipReason::InDebt)];
+    assert_eq!(reasons, [&[("ana", below), ("ben", below)][..], &others].concat());
+    for answer in [
+        confirm(&client, "may", "", "").await.map(drop),
+        confirm(&client, "may", "", "batch-1").await.map(drop),
+        fail(&client, "may", "").await,
+    ] {
+        let status = refused(answer, Code::FailedPrecondition, "PAYOUT_DECIDED");
+        assert!(status.message().contains("nobody could be paid"), "{status:?}");
+    }
+    assert_eq!(database.count("select count(*) from jobs where kind = 'payout_settle'").await, 0);
+    create(&client, "june", 1).await.unwrap();
+    becomes(&client, "june", PayoutState::Open).await;
+    testing::check_books(&database).await;
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_payout_or_a_line_is_in_the_refusal_of_anything_else() {
+    let (database, server, client) = scene().await;
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    let of_line = |status: &Status, state: &str, reference: &str, words: &str| {
+        let expected = (Code::FailedPrecondition, "PAYOUT_LINE_DECIDED".to_owned());
+        assert_eq!(testing::reason(status), expected);
+        assert_eq!((fact(status, "state"), fact(status, "user_id")), (state.into(), "ana".into()));
+        assert_eq!(fact(status, "provider_reference"), reference, "{status:?}");
+        assert!(status.message().contains(words), "{status:?}");
+    };
+    let back = send_back(&client, "may", "ana").await.unwrap_err();
+    of_line(&back, "reserved", "", "not paid yet");
+    confirm(&client, "may", "ana", "po_1").await.unwrap();
+    let other = confirm(&client, "may", "ana", "po_2").await.unwrap_err();
+    of_line(&other, "paid", "po_1", "with provider_reference 'po_1'");
+    let failed = fail(&client, "may", "ana").await.unwrap_err();
+    of_line(&failed, "paid", "po_1", "ReturnPayoutLine");
+    send_back(&client, "may", "ana").await.unwrap();
+    let other = fail(&client, "may", "ana").await.unwrap_err();
+    of_line(&other, "returned", "po_back", "came back already");
+    let skipped = confirm(&client, "may", "dan", "").await;
+    let status = refused(skipped, Code::FailedPrecondition, "PAYOUT_LINE_DECIDED");
+    assert!(status.message().contains("gets nothing"), "{status:?}");
+
+    fail(&client, "may", "").await.unwrap();
+    becomes(&client, "may", PayoutState::Failed).await;
+    let whole = confirm(&client, "may", "", "").await;
+    let status = refused(whole, Code::FailedPrecondition, "PAYOUT_DECIDED");
+    let said = ["state", "reason_code", "provider_reference"].map(|name| fact(&status, name));
+    assert_eq!(said, ["failed", "account_closed", "po_failed"]);
+    assert!(status.message().contains("with reason_code 'account_closed'"), "{status:?}");
+
+    let message = ExportPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: "may".into(),
+        state: PayoutLineState::Skipped.into(),
+        ..Default::default()
+    };
+    let export = client.payouts().export_payout(client.request(message)).await.map(drop);
+    let status = refused(export, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(violations(&status), [("state".to_owned(), "OUT_OF_RANGE".to_owned())]);
+    assert!(status.message().contains("ListPayoutLines"), "{status:?}");
+    server.stop().await;
+    database.check().await;
 }
 
 #[tokio::test]

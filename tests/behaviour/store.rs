@@ -4,7 +4,7 @@ use contract::pb::*;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::bad_input::at_fault;
+use super::bad_input::{at_fault, violations};
 use super::keys::{fact, holder, wanted};
 use super::roles::person;
 use super::support::{enroll, minor, refused, server_with};
@@ -244,8 +244,18 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
     let cost: i64 = fact(&status, "cost_minor").parse().unwrap();
     assert_eq!(fact(&status, "unit"), "POINTS");
     assert!(cost > 1);
+    let dollars = RedeemRequest {
+        expected_cost: Some(Money { currency_code: "USD".into(), minor_units: 500 }),
+        ..wish("cyd", "mug-9", "mug")
+    };
+    let status = refused(redeem_as(&client, dollars).await, precondition, "CURRENCY_MISMATCH");
+    let field = ("expected_cost.currency_code".to_owned(), "CURRENCY_MISMATCH".to_owned());
+    assert_eq!(violations(&status), [field]);
+    assert_eq!(fact(&status, "currency_code"), "POINTS");
+    assert!(status.message().starts_with("expected_cost must be in POINTS"), "{status:?}");
     let hidden = PublishItemRequest { unavailable: true, ..one };
-    assert!(!publish(&client, hidden).await.unwrap().available);
+    let hidden = publish(&client, hidden).await.unwrap();
+    assert_eq!((hidden.available, hidden.unavailability()), (false, ItemUnavailability::OffSale));
     refused(redeem(&client, "cyd", "pen-3", "pen").await, precondition, "ITEM_NOT_AVAILABLE");
 
     client.deactivate("ana").await.unwrap();
@@ -301,6 +311,43 @@ async fn whoever_is_flagged_redeems_nothing_until_an_operator_releases_them() {
     redeem(&client, "one", "a", "mug").await.unwrap();
     server.stop().await;
     database.check().await;
+}
+
+#[tokio::test]
+async fn an_item_of_which_no_piece_is_left_is_not_available_and_says_why() {
+    let (database, server, client) = scene().await;
+    let standing = |item: &Item| (item.available, item.unavailability());
+    let is_left = (true, ItemUnavailability::Unspecified);
+    let sold_out = (false, ItemUnavailability::OutOfStock);
+    let none = PublishItemRequest { stock: Some(0), ..mug() };
+    let first = publish(&client, none.clone()).await.unwrap();
+    assert_eq!(standing(&first), sold_out);
+    let status = refused(
+        redeem(&client, "ana", "one", "mug").await,
+        Code::FailedPrecondition,
+        "OUT_OF_STOCK",
+    );
+    assert!(status.message().contains("a stock of 0"), "{status:?}");
+    let one = publish(&client, PublishItemRequest { stock: Some(1), ..none.clone() }).await;
+    assert_eq!(standing(one.as_ref().unwrap()), is_left);
+    // Another version does not put it into the store anew.
+    assert_eq!(one.unwrap().publish_time, first.publish_time);
+    redeem(&client, "ana", "one", "mug").await.unwrap();
+    let listed = async |available_only| items(&client, newest(&client).await, available_only).await;
+    assert_eq!(standing(&listed(false).await[0]), sold_out);
+    // It is on sale all the same, as people see it.
+    assert_eq!(listed(true).await.len(), 1);
+    let status = refused(
+        redeem(&client, "ana", "two", "mug").await,
+        Code::FailedPrecondition,
+        "OUT_OF_STOCK",
+    );
+    assert!(status.message().contains("the only piece"), "{status:?}");
+    cancel(&client, "one").await.unwrap();
+    let item = listed(false).await.remove(0);
+    assert_eq!((standing(&item), item.publish_time), (is_left, first.publish_time));
+    database.check().await;
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -399,7 +446,9 @@ async fn items_with_faults_are_refused_with_the_name_of_each_field() {
     }
     let dollars = Some(Money { currency_code: "USD".into(), minor_units: 1 });
     let dollars = publish(&client, PublishItemRequest { cost: dollars, ..mug() }).await;
-    refused(dollars, Code::FailedPrecondition, "CURRENCY_MISMATCH");
+    let status = refused(dollars, Code::FailedPrecondition, "CURRENCY_MISMATCH");
+    let field = ("cost.currency_code".to_owned(), "CURRENCY_MISMATCH".to_owned());
+    assert_eq!(violations(&status), [field]);
     let tier = publish(&client, PublishItemRequest { from_tier: "Tin".into(), ..mug() }).await;
     assert_eq!(fact(&refused(tier, Code::NotFound, "TIER_NOT_FOUND"), "tier"), "Tin");
     let unknown = publish(&client, PublishItemRequest { program_id: "spring".into(), ..mug() });

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
-use crate::{DESCRIPTORS, check_unique_keys, pb};
+use crate::{DESCRIPTORS, message_from_json, pb};
 
 /// The fields of a program that the server fills in, and ignores in requests.
 pub const OUTPUT_ONLY: [&str; 3] = ["version", "create_time", "publish_time"];
@@ -43,15 +43,11 @@ pub fn program_file(program: &pb::Program) -> Result<String, String> {
 /// which some editors write, is skipped.
 ///
 /// # Errors
-/// If the text is not valid JSON, gives one key twice, or has a field that a program does not have.
+/// If the text is not valid JSON, gives one key twice, or has a field that a program does not have or that has another
+/// form.
 pub fn parse_program(json: &str) -> Result<pb::Program, String> {
     let json = json.strip_prefix('\u{FEFF}').unwrap_or(json);
-    let program = program_descriptor()?;
-    check_unique_keys(json).map_err(|error| error.to_string())?;
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let message = DynamicMessage::deserialize(program, &mut deserializer)
-        .and_then(|message| deserializer.end().map(|()| message))
-        .map_err(|error| error.to_string())?;
+    let message = message_from_json(&program_descriptor()?, json)?;
     message.transcode_to().map_err(|error| error.to_string())
 }
 

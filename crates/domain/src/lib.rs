@@ -18,6 +18,7 @@ mod approval;
 pub mod code;
 pub mod currency;
 pub mod decide;
+mod decided;
 pub mod email;
 mod events;
 pub mod fraud;
@@ -62,6 +63,7 @@ mod tests;
 
 pub use api_key::*;
 pub use approval::*;
+pub use decided::DecidedAs;
 pub use events::{DecodeError, EventCodec, decode};
 pub use evidence::{FraudEvidence, FraudNote, SignUpClient};
 pub use fraud_flag::*;
@@ -80,7 +82,7 @@ pub use profile::*;
 pub use program::*;
 pub use purchase::*;
 pub use redemption::*;
-pub use refusal::Refusal;
+pub use refusal::{Refusal, SelfApprovalWhy};
 pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,

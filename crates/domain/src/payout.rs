@@ -104,7 +104,7 @@ pub struct PayoutApprovalWaived {
     pub amount_minor: i64,
 }
 
-/// No line is reserved any more.
+/// No line is reserved any more, or none was when everybody was collected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PayoutCompleted {}
@@ -135,7 +135,7 @@ pub enum PayoutState {
     Confirming,
     /// The lines are being failed.
     Failing,
-    /// All lines were confirmed that had not been decided one by one.
+    /// All lines were confirmed that had not been decided one by one, or there were none.
     Confirmed,
     /// All lines have failed that had not been decided one by one.
     Failed,
@@ -216,6 +216,12 @@ impl Payout {
         self.total_minor
     }
 
+    /// Whether everybody is collected and nobody gets anything: each line has an amount.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state != PayoutState::Collecting && self.total_minor == 0
+    }
+
     /// What was confirmed line by line that nobody else had to approve, in minor units, also if it came back later.
     #[must_use]
     pub fn waived_minor(&self) -> i64 {
@@ -255,6 +261,9 @@ impl Aggregate for Payout {
             (PayoutCommand::Fail(fail), PayoutState::Open) => fail.into(),
             (PayoutCommand::Waive(waived), _) => waived.into(),
             (PayoutCommand::Complete, PayoutState::Confirming | PayoutState::Failing) => {
+                PayoutCompleted {}.into()
+            }
+            (PayoutCommand::Complete, PayoutState::Open) if self.is_empty() => {
                 PayoutCompleted {}.into()
             }
             // Done before, by another worker at the same job.

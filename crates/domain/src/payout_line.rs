@@ -9,6 +9,7 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
+use super::decided::DecidedAs;
 use super::events::events;
 use super::ledger::Posting;
 use super::registry::{Posts, State};
@@ -339,15 +340,35 @@ impl PayoutLine {
             && self.return_reference.as_ref() == provider_reference
     }
 
+    /// What was said when it got into its state.
+    #[must_use]
+    pub fn said(&self) -> DecidedAs {
+        let (reason_code, provider_reference) = match self.state {
+            PayoutLineState::Returned => (&self.return_reason_code, &self.return_reference),
+            PayoutLineState::None
+            | PayoutLineState::Skipped
+            | PayoutLineState::Reserved
+            | PayoutLineState::Paid
+            | PayoutLineState::Failed => (&self.fail_reason_code, &self.provider_reference),
+        };
+        let (reason_code, provider_reference) = (reason_code.clone(), provider_reference.clone());
+        DecidedAs { reason_code, provider_reference }
+    }
+
+    /// Why nothing else can be said about it.
+    pub(crate) fn decided(&self, line_id: PayoutLineId) -> Refusal {
+        Refusal::PayoutLineDecided { line_id, state: self.state, said: Box::new(self.said()) }
+    }
+
     fn check(&self, line_id: PayoutLineId, expected: PayoutLineState) -> Result<(), Refusal> {
         match self.state {
             PayoutLineState::None => Err(Refusal::PayoutLineNotFound(line_id)),
             state if state == expected => Ok(()),
-            state @ (PayoutLineState::Skipped
+            PayoutLineState::Skipped
             | PayoutLineState::Reserved
             | PayoutLineState::Paid
             | PayoutLineState::Failed
-            | PayoutLineState::Returned) => Err(Refusal::PayoutLineDecided { line_id, state }),
+            | PayoutLineState::Returned => Err(self.decided(line_id)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
+use super::decided::{self, DecidedAs};
 use super::{
     ApiKeyId, ApprovalId, ApprovalState, DisputeId, DisputeOutcome, FraudFlagId, JobId,
     ParticipantId, PayoutKey, PayoutLineId, PayoutLineState, PayoutState, ProgramId,
@@ -151,16 +152,14 @@ pub enum Refusal {
     FraudFlagWithoutUser(FraudFlagId),
     #[error("adjustment '{0}' was asked for with another amount or reason code")]
     AdjustmentIdReused(ApprovalId),
-    #[error("program '{program_id}' keeps its balances in {unit}")]
-    NotTheUnit { program_id: ProgramId, unit: String },
+    #[error("{field} must be in {unit}, in which program '{program_id}' keeps its balances")]
+    NotTheUnit { field: &'static str, program_id: ProgramId, unit: String },
     #[error("approval '{0}' does not exist")]
     ApprovalNotFound(ApprovalId),
     #[error("approval '{approval_id}' is {} already", .state.as_str())]
     ApprovalDecided { approval_id: ApprovalId, state: ApprovalState },
-    #[error(
-        "approval '{0}' was asked for by the same person or key, or is about the caller's own balance"
-    )]
-    SelfApproval(ApprovalId),
+    #[error("{}", .why.words(.approval_id))]
+    SelfApproval { approval_id: ApprovalId, why: SelfApprovalWhy },
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
     #[error("payout '{}' of program '{}' does not exist", .0.payout_id, .0.program_id)]
@@ -178,10 +177,15 @@ pub enum Refusal {
          cash"
     )]
     PayoutOfCredits(ProgramId),
-    #[error("payout '{payout}' is {} already", .state.as_str())]
-    PayoutDecided { payout: PayoutKey, state: PayoutState },
-    #[error("the line of payout '{line_id}' is {} already", .state.as_str())]
-    PayoutLineDecided { line_id: PayoutLineId, state: PayoutLineState },
+    #[error("{}", decided::of_payout(.payout, *.state, .said))]
+    PayoutDecided { payout: PayoutKey, state: PayoutState, said: Box<DecidedAs> },
+    #[error(
+        "nobody could be paid by payout '{0}', so it has ended: there is nothing to confirm or to fail; ListPayoutLines \
+         shows who was skipped, and why"
+    )]
+    PayoutWasEmpty(PayoutKey),
+    #[error("{}", decided::of_line(.line_id, *.state, .said))]
+    PayoutLineDecided { line_id: PayoutLineId, state: PayoutLineState, said: Box<DecidedAs> },
     #[error(
         "payout '{}' has a line of the caller's own: another operator has to say that it failed or came back",
         .0.payout
@@ -199,7 +203,7 @@ pub enum Refusal {
     ItemNotAvailable(StoreItemId),
     #[error("item '{}' costs {cost_minor} minor units of {unit} by now", .id.item_id)]
     ItemCostChanged { id: StoreItemId, cost_minor: i64, unit: String },
-    #[error("all {stock} pieces of item '{}' are redeemed", .id.item_id)]
+    #[error("{}", sold_out(.id, *.stock))]
     OutOfStock { id: StoreItemId, stock: u32 },
     #[error("each participant can redeem at most {limit} of item '{}'", .id.item_id)]
     ItemLimitReached { id: StoreItemId, limit: u32 },
@@ -226,6 +230,57 @@ pub enum Refusal {
     RedemptionIsFulfilled(ProgramRedemptionId),
     #[error("redemption '{}' is cancelled", .0.redemption_id)]
     RedemptionIsCancelled(ProgramRedemptionId),
+}
+
+/// Why somebody cannot approve something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfApprovalWhy {
+    /// It is about their own balance.
+    OwnBalance,
+    /// They have asked for it, or a key that they created has.
+    SamePerson,
+    /// The same key has asked for it, or one that was created with it or with which it was created.
+    SameKey,
+}
+
+impl SelfApprovalWhy {
+    /// The name used in errors.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OwnBalance => "own_balance",
+            Self::SamePerson => "same_person",
+            Self::SameKey => "same_key",
+        }
+    }
+
+    fn words(self, approval_id: &ApprovalId) -> String {
+        match self {
+            Self::OwnBalance => format!(
+                "approval '{approval_id}' is about the caller's own balance: another operator has to approve it"
+            ),
+            Self::SamePerson => format!(
+                "the caller, or a key that the caller created, asked for approval '{approval_id}': another operator has to \
+                 approve it; Decline takes it back"
+            ),
+            Self::SameKey => format!(
+                "approval '{approval_id}' was asked for with this key, or with one that was created with it: somebody with \
+                 a key or a session of their own has to approve it; Decline takes it back"
+            ),
+        }
+    }
+}
+
+/// Why no piece of an item is left, and what makes room.
+fn sold_out(id: &StoreItemId, stock: u32) -> String {
+    let what = match stock {
+        0 => format!("item '{}' has a stock of 0", id.item_id),
+        1 => format!("the only piece of item '{}' is redeemed", id.item_id),
+        more => format!("all {more} pieces of item '{}' are redeemed", id.item_id),
+    };
+    format!(
+        "{what}: PublishItem with a larger stock makes room, and so does a redemption that is cancelled"
+    )
 }
 
 /// What is left of a price, as a clause.

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::answers::Refused;
 use super::visit::Visit;
 
-/// The longest form that is read, in bytes.
+/// The longest form that is read, in bytes. The page that refuses a larger one says so (`refused::TOO_LARGE_WORDS`).
 const MAX_FORM_BYTES: usize = 64 * 1024;
 /// Fields that are not shown again.
 const NOT_SHOWN: &[&str] = &[

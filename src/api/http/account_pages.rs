@@ -163,7 +163,8 @@ async fn sent(request: Request<Body>) -> Result<Vec<(String, String)>, Response>
     }
     let headers = request.headers().clone();
     let Ok(body) = to_bytes(request.into_body(), MAX_FORM_BYTES).await else {
-        return Err(super::refusals::refuse(&headers, StatusCode::PAYLOAD_TOO_LARGE));
+        let advice = "Send the form of the page with shorter texts.";
+        return Err(super::refusals::body_too_large(&headers, MAX_FORM_BYTES, advice));
     };
     Ok(form_urlencoded::parse(&body).into_owned().collect())
 }

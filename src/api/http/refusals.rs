@@ -110,6 +110,19 @@ pub(in crate::api) fn too_large(headers: &HeaderMap, limit_bytes: usize) -> Resp
     refuse(headers, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
 
+/// Refuses a request whose body is larger than the limit.
+pub(super) fn body_too_large(headers: &HeaderMap, limit_bytes: usize, advice: &str) -> Response {
+    let detail = format!(
+        "The body has more than {limit_bytes} bytes, the most that is taken here. Nothing was changed. {advice}"
+    );
+    explain(headers, StatusCode::PAYLOAD_TOO_LARGE, &detail)
+}
+
+/// Refuses a request to a path that would be there if a setting were made.
+pub(super) fn not_set_up(headers: &HeaderMap, detail: &str) -> Response {
+    explain(headers, StatusCode::NOT_FOUND, detail)
+}
+
 /// Answers a request that is not a gRPC call, to a gRPC service or to an unknown path.
 pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
     let is_method = route_of(request.uri().path()).is_some();

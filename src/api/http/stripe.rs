@@ -1,32 +1,61 @@
-//! `POST /webhooks/stripe`: where Stripe tells of payments. There is no such page without the endpoint's secret.
+//! `POST /webhooks/stripe`: where Stripe tells of payments. Without the endpoint's secret it only says which setting is
+//! missing.
 //!
 //! The signature is the only credential, so nothing of a body is read before it is checked. Stripe delivers an event
 //! again until the answer is 200: that is given once the event is kept and what is due is recorded.
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State as Extracted};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use http::{HeaderMap, StatusCode};
 
-use super::State;
+use super::{State, refusals};
 use crate::payments::{MAX_BODY_BYTES, WebhookError};
 
-/// The route, if there is an endpoint.
+const PATH: &str = "/webhooks/stripe";
+
+/// What whoever sends an event without success finds in the answer, such as on the page of the event at Stripe.
+const NOT_SET_UP: &str = "This server takes no events of Stripe, since STRIPE_WEBHOOK_SECRET is not set. Set it to the \
+    signing secret of the endpoint at Stripe (whsec_...), and start the server again.";
+
+/// What to do about an event that is too large. Those that are read have some kilobytes.
+const TOO_LARGE: &str =
+    "The events that are read here are far smaller: choose no others for the endpoint at Stripe.";
+
+/// The route.
 pub(super) fn routes(state: &State) -> Router<State> {
     if !state.context.payments.has_endpoint() {
-        return Router::new();
+        return Router::new().route(PATH, any(not_set_up));
     }
-    Router::new()
-        .route("/webhooks/stripe", post(receive))
-        .route_layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+    Router::new().route(PATH, post(receive)).route_layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
-async fn receive(Extracted(state): Extracted<State>, headers: HeaderMap, body: Bytes) -> Response {
+async fn not_set_up(headers: HeaderMap) -> Response {
+    refusals::not_set_up(&headers, NOT_SET_UP)
+}
+
+async fn receive(
+    Extracted(state): Extracted<State>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            tracing::warn!(
+                limit_bytes = MAX_BODY_BYTES,
+                "a request to the endpoint of Stripe was too large"
+            );
+            return refusals::body_too_large(&headers, MAX_BODY_BYTES, TOO_LARGE);
+        }
+        Err(rejection) => return rejection.into_response(),
+    };
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
     let (code, text) = match state.context.payments.receive(signature, &body).await {
-        Ok(()) => (StatusCode::OK, "received\n".to_owned()),
+        Ok(taken) => (StatusCode::OK, format!("{taken}\n")),
         Err(WebhookError::Failed(error)) => {
             tracing::warn!(%error, "an event of Stripe could not be taken in; Stripe sends it again");
             (StatusCode::SERVICE_UNAVAILABLE, "not now; send it again\n".to_owned())

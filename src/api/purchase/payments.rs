@@ -124,6 +124,12 @@ impl Handlers {
         let issue_ids = &request.acknowledged_issue_ids;
         let buyer = match &*request.buyer_user_id {
             "" if !issue_ids.is_empty() => Some(None),
+            "" => {
+                let message = "is required, or acknowledged_issue_ids: say who bought, or acknowledge issues by the \
+                               issue_id that ListUnmatchedPayments shows";
+                fields.fault("buyer_user_id", ErrorReason::FieldRequired, message);
+                None
+            }
             buyer => fields.id("buyer_user_id", buyer, UserId::parse).map(Some),
         };
         if issue_ids.len() > MAX_ISSUES || issue_ids.iter().any(|id| id.len() > MAX_ISSUE_ID_BYTES)
@@ -144,6 +150,7 @@ impl Handlers {
         // What is due already is recorded first, so that nobody's purchase gets another buyer.
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
         self.refuse_other(id, buyer.as_ref(), &settled)?;
+        let of_before = settled.position;
         // What does not wait in this form is not remembered.
         let shown: Vec<String> = settled.parked.iter().map(Reason::issue_id).collect();
         let seen: Vec<String> = issue_ids.iter().filter(|id| shown.contains(id)).cloned().collect();
@@ -153,7 +160,9 @@ impl Handlers {
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
         self.refuse_other(id, buyer.as_ref(), &settled)?;
         let parked = in_time(store::find_parked(self.0.database.pool(), id)).await?;
-        let token = settled.position.map(|position| consistency_token(&self.0, position));
+        // Both times something can have been recorded: the first time, what waited for a user who exists by now.
+        let position = settled.position.max(of_before);
+        let token = position.map(|position| consistency_token(&self.0, position));
         Ok(pb::AttachPaymentResponse {
             recorded: settled.recorded_user_id.is_some(),
             payment: parked.map(message),

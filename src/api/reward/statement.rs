@@ -30,7 +30,8 @@ impl Handlers {
         let Begin { position: of_list, before } = begin.unwrap_or(Begin::FIRST);
         let id = fields.participant(&request.program_id, &request.user_id);
         let zone = time_zone(&mut fields, &request.time_zone);
-        let month = month(&mut fields, &request.month, zone);
+        let now = (self.0.environment.now)();
+        let month = month(&mut fields, &request.month, zone, now);
         let (id, (start, end)) = fields.finish(id.zip(month))?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let newest = self.standing(&id, None, freshness).await?.position;
@@ -85,11 +86,12 @@ impl fmt::Display for Begin {
     }
 }
 
-/// When a month begins and ends in a time zone.
+/// When a month begins and ends in a time zone. It must have begun.
 fn month(
     fields: &mut Fields,
     text: &str,
     zone: Option<TimeZone>,
+    now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     let text = fields.required("month", text)?;
     let first = first_day(text);
@@ -102,7 +104,13 @@ fn month(
         let moment = date.to_zoned_datetime(zone.clone()).ok()?.timestamp();
         Some(Timestamp(moment.as_microsecond()))
     };
-    begin(first).zip(begin(next))
+    let (start, end) = begin(first).zip(begin(next))?;
+    if start > now {
+        let message = "must not be a month that has yet to begin";
+        fields.fault("month", ErrorReason::TimeInFuture, message);
+        return None;
+    }
+    Some((start, end))
 }
 
 /// The first day of a month of the years 1970 to 9998, written as `2026-05`.
@@ -124,11 +132,12 @@ mod tests {
     #[test]
     fn a_month_begins_and_ends_at_midnight_where_the_reader_is() {
         let mut fields = Fields::default();
-        let utc = month(&mut fields, "2026-03", Some(TimeZone::UTC));
+        let now = Timestamp(i64::MAX);
+        let utc = month(&mut fields, "2026-03", Some(TimeZone::UTC), now);
         let hour = 3_600_000_000;
         assert_eq!(utc.map(|(start, end)| (end.0 - start.0) / hour), Some(31 * 24));
         // Clocks go forward in March.
-        let berlin = month(&mut fields, "2026-03", TimeZone::get("Europe/Berlin").ok());
+        let berlin = month(&mut fields, "2026-03", TimeZone::get("Europe/Berlin").ok(), now);
         assert_eq!(berlin.map(|(start, end)| (end.0 - start.0) / hour), Some(31 * 24 - 1));
         assert_eq!(berlin.zip(utc).map(|(own, utc)| (utc.0.0 - own.0.0) / hour), Some(1));
         assert!(fields.finish(Some(())).is_ok());
@@ -144,13 +153,31 @@ mod tests {
     }
 
     #[test]
+    fn a_month_can_be_read_from_its_first_moment_on_where_the_reader_is() {
+        let utc = Some(TimeZone::UTC);
+        let start = month(&mut Fields::default(), "2026-03", utc.clone(), Timestamp(i64::MAX));
+        let start = start.map(|(start, _)| start);
+        let Some(start) = start else { panic!("a month") };
+        for (now, zone, can_be_read) in [
+            (start, utc.clone(), true),
+            (Timestamp(start.0 - 1), utc, false),
+            (Timestamp(start.0 - 1), TimeZone::get("Europe/Berlin").ok(), true),
+            (start, TimeZone::get("America/New_York").ok(), false),
+        ] {
+            let mut fields = Fields::default();
+            let read = month(&mut fields, "2026-03", zone, now);
+            assert_eq!((read.is_some(), fields.has_fault("month")), (can_be_read, !can_be_read));
+        }
+    }
+
+    #[test]
     fn what_is_no_month_is_a_fault() {
         for text in
             ["2026", "2026-13", "2026-00", "26-05", "2026-5", "2026-05-01", "1969-12", "+026-05"]
         {
             assert_eq!(first_day(text), None, "{text}");
             let mut fields = Fields::default();
-            assert_eq!(month(&mut fields, text, Some(TimeZone::UTC)), None);
+            assert_eq!(month(&mut fields, text, Some(TimeZone::UTC), Timestamp(i64::MAX)), None);
             assert!(fields.finish(Some(())).is_err());
         }
         assert!(first_day("2026-12").is_some());

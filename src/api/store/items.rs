@@ -5,7 +5,7 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
-use crate::api::pb::{self, ErrorReason};
+use crate::api::pb::{self, ErrorReason, ItemUnavailability};
 use crate::api::reads::freshness;
 use crate::api::responses::{count, money, time};
 use crate::api::writes::{carry_out, command_fields};
@@ -124,6 +124,12 @@ fn tier(fields: &mut Fields, text: &str) -> Option<String> {
 fn item_message(listed: ListedItem, unit: &str) -> pb::Item {
     let StoreItemId { program_id, item_id } = listed.id;
     let terms = listed.terms;
+    let is_left = terms.stock.is_none_or(|stock| listed.taken < i64::from(stock));
+    let unavailability = match (terms.is_available, is_left) {
+        (true, true) => ItemUnavailability::Unspecified,
+        (true, false) => ItemUnavailability::OutOfStock,
+        (false, _) => ItemUnavailability::OffSale,
+    };
     pb::Item {
         program_id: program_id.to_string(),
         item_id: item_id.to_string(),
@@ -135,7 +141,8 @@ fn item_message(listed: ListedItem, unit: &str) -> pb::Item {
         taken_count: i32::try_from(listed.taken).unwrap_or(i32::MAX),
         per_person_limit: terms.per_person_limit.map(count),
         from_tier: terms.from_tier.unwrap_or_default(),
-        available: terms.is_available,
+        available: unavailability == ItemUnavailability::Unspecified,
         publish_time: Some(time(listed.publish_time)),
+        unavailability: unavailability.into(),
     }
 }

@@ -20,7 +20,7 @@ use super::status::explain;
 use super::{CliError, StopRequests, UsageError, say};
 use catalog::{Catalog, short_name};
 use codec::DynamicCodec;
-use contract::check_unique_keys;
+use contract::message_from_json;
 
 /// How long the answer to a call may take by default. A stream may last for ever.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,21 +150,15 @@ fn read_request(rpc: &MethodDescriptor, given: Option<&str>) -> Result<DynamicMe
         None => String::new(),
     };
     let text = if text.trim().is_empty() { "{}" } else { &text };
-    let mut json = serde_json::Deserializer::from_str(text);
-    check_unique_keys(text)
-        .and_then(|()| DynamicMessage::deserialize(rpc.input(), &mut json))
-        .and_then(|message| json.end().map(|()| message))
-        .map_err(|error| {
-            let (rpc, message) = (short_name(rpc), rpc.input());
-            let fields: Vec<String> =
-                message.fields().map(|field| field.name().to_owned()).collect();
-            UsageError(format!(
-                "the request is not a {}: {error}\n  its fields: {}\n  'tributary call --describe {rpc}' \
-                 explains them",
-                message.name(),
-                fields.join(", "),
-            ))
-        })
+    message_from_json(&rpc.input(), text).map_err(|error| {
+        let (rpc, message) = (short_name(rpc), rpc.input());
+        let fields: Vec<String> = message.fields().map(|field| field.name().to_owned()).collect();
+        UsageError(format!(
+            "the request is not a {}: {error}\n  its fields: {}\n  'tributary call --describe {rpc}' explains them",
+            message.name(),
+            fields.join(", "),
+        ))
+    })
 }
 
 /// Resolves once the process has been asked to stop; never, if `stop` is absent.

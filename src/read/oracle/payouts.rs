@@ -46,7 +46,14 @@ pub(super) fn sort_payout(
             let collecting = Collecting { minimum_minor: created.minimum_minor, due };
             oracle.collecting.insert(event.stream.id.clone(), collecting);
         }
-        PayoutEvent::PayoutCollected(_) => {
+        PayoutEvent::PayoutCollected(collected) => {
+            let ends = command.iter().any(|(other, fact)| {
+                other.stream.id == event.stream.id
+                    && matches!(fact, AnyEvent::Payout(PayoutEvent::PayoutCompleted(_)))
+            });
+            oracle.unless(!ends || collected.line_count == 0, event, || {
+                "expected a payout that waits for what the provider says, found its end".into()
+            });
             let collecting = oracle.collecting.remove(&event.stream.id);
             let mut left: Vec<_> = collecting.into_iter().flat_map(|of| of.due).collect();
             left.sort_unstable();

@@ -58,6 +58,23 @@ async fn refused_with(
 }
 
 #[tokio::test]
+async fn a_payout_by_which_nobody_is_paid_says_so_and_asks_for_nothing() {
+    let (database, server, client, [mut ada, _]) = scene().await;
+    let fields = [("program_id", LINES), ("minimum", "5000"), ("payout_id", "may")];
+    carried_out(&mut ada, "/o/payouts", "/o/payouts", &fields).await;
+    becomes(&client, "may", PayoutState::Confirmed).await;
+    let list = Browser::shown(&ada.get("/o/payouts").await);
+    assert!(list.contains("Nobody paid") && !list.contains("Confirmed"), "{list}");
+    let page = Browser::shown(&ada.get(&format!("/o/payouts/{LINES}/may")).await);
+    for shown in ["Nobody could be paid", "Less than the smallest amount", "No payout method"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("All were paid"), "{page}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn a_payout_is_created_exported_approved_by_another_operator_and_returned() {
     let (database, server, client, [mut ada, mut olga]) = scene().await;
     let list = "/o/payouts";

@@ -45,6 +45,9 @@ async fn a_statement_says_what_there_was_before_and_after_a_month_and_what_moved
         assert_eq!(answer.status, 422, "{}", answer.text());
         assert!(answer.text().contains("id=\"month-fault\""), "{}", answer.text());
     }
+    let answer = ada.get(&format!("{path}?month=9998-12")).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("This month has not begun"), "{}", answer.text());
     assert_eq!(ada.get("/p/referral-count/statement").await.status, 404);
     server.stop().await;
     database.check().await;

@@ -47,6 +47,8 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
     let large = vec![b' '; 300 * 1024];
     let large = post(address, "t=1,v1=00", &large).await.unwrap();
     assert_eq!(large.status, 413);
+    let said = large.text();
+    assert!(said.contains("262144 bytes") && said.contains("choose no others"), "{said}");
     for body in [&b"[]"[..], b"{}", b"null", b"nonsense", b""] {
         let answer = post(address, &sign(body, &secret, now), body).await.unwrap();
         assert_eq!(answer.status, 400, "{}: {}", String::from_utf8_lossy(body), answer.text());
@@ -66,10 +68,51 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
     assert_eq!(database.count(kept).await, 1);
     server.stop().await;
 
-    // Without a secret there is no such page.
+    // Without a secret the page only says what is missing.
     let server = Server::start(&database).await;
     let answer = deliver_with(&server.address, &payment.intent(), WEBHOOK_SECRET).await.unwrap();
     assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("STRIPE_WEBHOOK_SECRET is not set"), "{}", answer.text());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_without_a_time_after_1970_is_malformed() {
+    let database = TestDatabase::new().await;
+    let server = server_with_endpoint(&database).await;
+    let payment = Payment::new("one", "ana", 1_000);
+    for (path, event) in [
+        ("created", payment.session()),
+        ("data.object.created", payment.refund("refund.created", 10, "re_1", 100)),
+    ] {
+        for time in [json!(0), json!(-1), json!(i64::MIN), json!(i64::MAX), json!("soon")] {
+            let mut event = event.clone();
+            *event.pointer_mut(&format!("/{}", path.replace('.', "/"))).unwrap() = time.clone();
+            let answer = deliver_with(&server.address, &event, WEBHOOK_SECRET).await.unwrap();
+            assert_eq!(answer.status, 400, "{time}: {}", answer.text());
+            assert!(answer.text().starts_with(&format!("{path}: ")), "{}", answer.text());
+        }
+    }
+    assert_eq!(log_length(&database).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_answer_to_an_event_says_what_became_of_it() {
+    let (database, server, _client) = scene(&["ana", "bea"]).await;
+    let said = async |event: Value| {
+        deliver_with(&server.address, &event, WEBHOOK_SECRET).await.unwrap().text()
+    };
+    assert_eq!(said(Payment::new("one", "bea", 1_000).session()).await, "received\n");
+    let unknown = said(Payment::new("two", "nobody-here", 1_000).session()).await;
+    assert!(unknown.starts_with("received; parked: payment pi_two: "), "{unknown}");
+    assert!(unknown.contains("nobody-here"), "{unknown}");
+    let invoice = sample::invoice("in_three", "bea", 1_000);
+    let waits = said(Payment::new("three", "", 1_000).event("invoice.paid", 4, invoice)).await;
+    assert!(waits.starts_with("received; kept until"), "{waits}");
+    let other = sample::event("evt_1", "customer.created", now_seconds(), &json!({}));
+    assert!(said(other).await.starts_with("received; not kept"));
+    database.check().await;
     server.stop().await;
 }
 
@@ -421,8 +464,36 @@ async fn the_command_line_sends_the_events_of_a_payment() {
     assert!(!wrong.status.success());
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert!(said.contains("answered 400: no signature matches"), "{said}");
-    told(&[], WEBHOOK_SECRET).await;
+    let waits = told(&[], WEBHOOK_SECRET).await;
+    let said = String::from_utf8(waits.stdout).unwrap();
+    assert!(said.contains("parked") && said.contains("ListUnmatchedPayments"), "{said}");
     assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+
+    // The server is the one of all other commands.
+    let to_server = async |server: &str, arguments: &[&str]| {
+        let mut command = testing::tributary();
+        command.args(["stripe", "send-test"]).args(arguments).env("TRIBUTARY_SERVER", server);
+        command.env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET).output().await.unwrap()
+    };
+    let server_url = format!("http://{}", server.address);
+    let waits = to_server(&server_url, &["--buyer", "nobody-here"]).await;
+    let said = String::from_utf8(waits.stdout).unwrap();
+    assert!(waits.status.success() && said.contains("parked"), "{said}");
+    assert!(said.contains("nobody-here") && said.contains("/o/payments"), "{said}");
+    assert!(!said.contains("is recorded,"), "{said}");
+    let recorded = to_server(&server.address, &["--buyer", "bea"]).await;
+    let said = String::from_utf8(recorded.stdout).unwrap();
+    assert!(said.contains("is recorded, and refund"), "{said}");
+    for (address, arguments, code, expected) in [
+        ("127.0.0.1:1", &[][..], 1, "no answer from http://127.0.0.1:1/webhooks/stripe ("),
+        ("ftp://x", &[], 2, "'ftp://x' is not the address of a server"),
+        (&*server_url, &["--url", "here"], 2, "'here' is not the address of an endpoint"),
+    ] {
+        let failed = to_server(address, arguments).await;
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert_eq!(failed.status.code(), Some(code), "{said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
     database.check().await;
     server.stop().await;
 }

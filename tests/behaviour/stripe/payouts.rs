@@ -1,7 +1,7 @@
 //! Payouts between the events of payments.
 
 use super::*;
-use crate::payouts::{balances, becomes, confirm, create, paying, set_method};
+use crate::payouts::{balances, becomes, collected, confirm, create, paying, set_method};
 
 /// The orders that are tried, out of 720.
 const ORDERS: usize = 24;
@@ -33,8 +33,7 @@ fn events_of(payment: &Payment) -> Vec<Value> {
 
 async fn pay_out(client: &Client, payout_id: &str) -> i64 {
     create(client, payout_id, 1).await.unwrap();
-    let open = becomes(client, payout_id, PayoutState::Open).await;
-    if open.reserved.unwrap().count == 0 {
+    if collected(client, payout_id).await.state() == PayoutState::Confirmed {
         return 0;
     }
     confirm(client, payout_id, "", "").await.unwrap();

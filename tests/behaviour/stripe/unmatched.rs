@@ -44,6 +44,9 @@ async fn a_payment_without_a_buyer_waits_for_an_event_or_an_operator() {
             ("pi_second", vec![PaymentIssueKind::NoBuyer]),
         ]
     );
+    let details: Vec<&str> = waiting.iter().map(|of| &*of.issues[0].detail).collect();
+    assert!(details[0].contains("nobody-here") && details[0].contains("register"), "{details:?}");
+    assert!(details[1].contains("client_reference_id"), "{details:?}");
     refused(attach(&client, "pi_none", "bea").await, Code::NotFound, "PAYMENT_NOT_FOUND");
     refused(attach(&client, "pi_second", "nobody").await, Code::NotFound, "USER_NOT_FOUND");
     let attached = attach(&client, "pi_second", "bea").await.unwrap();
@@ -150,7 +153,10 @@ async fn whatever_waits_can_be_taken_off_the_list_and_is_recorded_all_the_same_w
         assert_eq!(acknowledge(&client, payment).await, None, "{payment:?}");
     }
     assert_eq!(unmatched(&client).await, []);
-    refused(attach(&client, "pi_nobody", "").await, Code::InvalidArgument, "INVALID_FIELD");
+    let neither = attach(&client, "pi_nobody", "").await;
+    let said = neither.as_ref().unwrap_err().message().to_owned();
+    assert!(said.contains("buyer_user_id") && said.contains("acknowledged_issue_ids"), "{said}");
+    refused(neither, Code::InvalidArgument, "INVALID_FIELD");
     assert!(attach(&client, "pi_nobody", "bea").await.unwrap().recorded);
     comes_to(&client, "ana", 10_000).await;
     database.check().await;
@@ -168,6 +174,23 @@ async fn of_several_who_are_named_an_operator_says_which_and_nothing_waits() {
     let attached = attach(&client, "pi_both", "bea").await.unwrap();
     assert!(attached.recorded && attached.payment.is_none());
     assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_attaching_records_can_be_read_with_its_token_also_if_the_named_user_was_registered_since()
+ {
+    let (database, server, client) = scene(&[]).await;
+    let code = client.sign_up(LINES, "ana", "").await.unwrap().code;
+    let payment = Payment::new("early", "bea", 200_000);
+    deliver(&server.address, &payment.session()).await;
+    client.sign_up(LINES, "bea", &code).await.unwrap();
+    let attached = attach(&client, "pi_early", "bea").await.unwrap();
+    assert!(attached.recorded && !attached.consistency_token.is_empty(), "{attached:?}");
+    assert_eq!(balance(&client, "ana", &attached.consistency_token).await, 10_000);
+    // The second time there is nothing to record.
+    assert_eq!(attach(&client, "pi_early", "bea").await.unwrap().consistency_token, "");
     database.check().await;
     server.stop().await;
 }

@@ -231,7 +231,7 @@ async fn get(run: &Run, client: &Client, program: usize, id: usize) -> Result<Pa
 fn state_of(run: &Run, program: usize, id: usize) -> PayoutState {
     match run.world.programs[program].payouts[&id].decided {
         Decided::No => PayoutState::Open,
-        Decided::Confirmed(_) => PayoutState::Confirmed,
+        Decided::Confirmed(_) | Decided::ByItself => PayoutState::Confirmed,
         Decided::Failed(_) => PayoutState::Failed,
     }
 }
@@ -266,8 +266,10 @@ pub async fn compare_store(client: &Client, run: &Run, program: usize) -> Result
         .collect();
     let taken = |item: &usize| i32::try_from(of.taken(*item, None)).unwrap();
     let expected = of.items.iter();
-    let expected =
-        expected.map(|(item, terms)| (*item, (terms.cost, taken(item), terms.is_on_sale)));
+    let expected = expected.map(|(item, terms)| {
+        let is_left = terms.stock.is_none_or(|stock| of.taken(*item, None) < stock);
+        (*item, (terms.cost, taken(item), terms.is_on_sale && is_left))
+    });
     same(&format!("items of {program}"), items, expected.collect())?;
 
     let message = ListRedemptionsRequest {

@@ -46,6 +46,8 @@ pub enum Decided {
     Confirmed(bool),
     /// For a reason or for none.
     Failed(bool),
+    /// Nobody is paid by it.
+    ByItself,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +87,9 @@ impl World {
                 lines.insert(user, line);
             }
         }
-        let payout = Payout { minimum, decided: Decided::No, lines };
+        let is_empty = !lines.values().any(|line| line.standing == Standing::Reserved);
+        let decided = if is_empty { Decided::ByItself } else { Decided::No };
+        let payout = Payout { minimum, decided, lines };
         self.programs[program].payouts.insert(id, payout);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The store of a program for operators: its items, and the form that publishes or changes one.
 
-use contract::pb::{Item, Program};
+use contract::pb::{Item, ItemUnavailability, Program};
 use maud::{Markup, html};
 
 use super::redemptions;
@@ -125,12 +125,10 @@ fn items(view: &View<'_>, program: &Program, reader: &Reader) -> Markup {
 }
 
 fn state(item: &Item) -> (Tone, &'static str) {
-    if !item.available {
-        (Tone::Plain, text::TAKEN_OUT)
-    } else if item.stock.is_some_and(|stock| stock <= item.taken_count) {
-        (Tone::Bad, text::SOLD_OUT)
-    } else {
-        (Tone::Good, text::IN_STORE)
+    match item.unavailability() {
+        ItemUnavailability::OffSale => (Tone::Plain, text::TAKEN_OUT),
+        ItemUnavailability::OutOfStock => (Tone::Bad, text::SOLD_OUT),
+        ItemUnavailability::Unspecified => (Tone::Good, text::IN_STORE),
     }
 }
 

@@ -5,7 +5,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::payouts::{path, state};
+use super::payouts::{path, state, was_empty};
 use super::{actor, approvals, user_link};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
@@ -110,7 +110,7 @@ fn first_page(payout: &Payout, chosen: &str) -> String {
 /// How far the payout is, as the page shows it and as its stream sends it.
 #[must_use]
 pub fn sums(payout: &Payout, reader: &Reader) -> Markup {
-    let (tone, words) = state(payout.state());
+    let (tone, words) = state(payout);
     let count = |sum: &Option<PayoutLineSum>| sum.as_ref().map_or(0, |sum| sum.count);
     let sum = |name: &str, sum: &Option<PayoutLineSum>| {
         html! {
@@ -136,6 +136,9 @@ pub fn sums(payout: &Payout, reader: &Reader) -> Markup {
             @match payout.state() {
                 PayoutState::Collecting => p.soft { (text::COLLECTING_WORDS) },
                 PayoutState::Confirming | PayoutState::Failing => (progress(settled, all, reader)),
+                PayoutState::Confirmed if was_empty(payout) => p.soft {
+                    (if payout.skipped_count > 0 { text::NOBODY_PAID_WORDS } else { text::NOBODY_HAD_ANYTHING })
+                },
                 _ => {}
             }
         }

@@ -94,7 +94,7 @@ fn list(payouts: &[Payout], reader: &Reader) -> Markup {
     };
     let rows = html! {
         @for payout in payouts {
-            @let (tone, words) = state(payout.state());
+            @let (tone, words) = state(payout);
             tr {
                 th scope="row" {
                     a.break href=(reader.to(&path(payout))) { (payout.payout_id) }
@@ -169,14 +169,23 @@ pub fn path(payout: &Payout) -> String {
 
 /// How far a payout is, as a badge says it.
 #[must_use]
-pub fn state(state: PayoutState) -> (Tone, &'static str) {
-    match state {
+pub fn state(payout: &Payout) -> (Tone, &'static str) {
+    match payout.state() {
         PayoutState::Collecting => (Tone::Info, text::COLLECTING),
         PayoutState::Open => (Tone::Warn, text::OPEN),
         PayoutState::Confirming => (Tone::Info, text::CONFIRMING),
         PayoutState::Failing => (Tone::Info, text::FAILING),
+        PayoutState::Confirmed if was_empty(payout) => (Tone::Plain, text::NOBODY_PAID),
         PayoutState::Confirmed => (Tone::Good, text::CONFIRMED),
         PayoutState::Failed => (Tone::Bad, text::FAILED),
         PayoutState::Unspecified => (Tone::Plain, "–"),
     }
+}
+
+/// Whether a payout has ended because nobody could be paid by it.
+#[must_use]
+pub fn was_empty(payout: &Payout) -> bool {
+    let sums = [&payout.reserved, &payout.paid, &payout.failed, &payout.returned];
+    let is_none = |sum: &Option<PayoutLineSum>| sum.as_ref().is_none_or(|sum| sum.count == 0);
+    payout.state() == PayoutState::Confirmed && sums.into_iter().all(is_none)
 }

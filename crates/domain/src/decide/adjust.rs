@@ -6,8 +6,8 @@ use crate::participant::existing_participant;
 use crate::{
     Adjustment, AdjustmentId, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState,
     ApprovalSubject, Asked, Halt, KeyMaker, NoteSubject, OwnEvent, Participant, ParticipantCommand,
-    ParticipantId, PayoutKey, Personal, Program, Refusal, Staff, StreamKey, UserId, Work, load,
-    peek_new, tell,
+    ParticipantId, PayoutKey, Personal, Program, Refusal, SelfApprovalWhy, Staff, StreamKey,
+    UserId, Work, load, peek_new, tell,
 };
 
 /// An operator adjusts a balance.
@@ -83,7 +83,7 @@ pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), H
     let version = version.ok_or(Halt::Broken("a participant of a program that does not exist"))?;
     if version.rules.unit != *currency_code {
         let (program_id, unit) = (participant.program_id.clone(), version.rules.unit.clone());
-        return Err(Refusal::NotTheUnit { program_id, unit }.into());
+        return Err(Refusal::NotTheUnit { field: "amount", program_id, unit }.into());
     }
     let is_own = person(work, &input.by)?.as_ref() == Some(&participant.user_id);
     let waits = is_own || amount_minor.unsigned_abs() > input.limit_minor.unsigned_abs();
@@ -114,8 +114,14 @@ pub(super) fn approve(work: &mut dyn Work, input: &Approve) -> Result<(), Halt> 
         (&approver, approval_id.user_id()),
         (Answerable::Person(approver), Some(own)) if approver == own
     );
-    if approver == requester || is_own {
-        return Err(Refusal::SelfApproval(approval_id.clone()).into());
+    let why = match (&approver, approver == requester) {
+        _ if is_own => Some(SelfApprovalWhy::OwnBalance),
+        (Answerable::Person(_), true) => Some(SelfApprovalWhy::SamePerson),
+        (Answerable::Holder(_), true) => Some(SelfApprovalWhy::SameKey),
+        (Answerable::Person(_) | Answerable::Holder(_), false) => None,
+    };
+    if let Some(why) = why {
+        return Err(Refusal::SelfApproval { approval_id: approval_id.clone(), why }.into());
     }
     if approval.state() == ApprovalState::Approved {
         return Err(repeated(approval_id, "ApprovalGranted"));

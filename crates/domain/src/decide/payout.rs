@@ -4,11 +4,12 @@
 use crate::decide::adjust::{person, repeated};
 use crate::decide::payout_lines::{existing_line, fail_line, pay_line, send_back};
 use crate::{
-    Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, Halt, OwnEvent,
-    Payout, PayoutApprovalWaived, PayoutCollected, PayoutCommand, PayoutConfirmationStarted,
-    PayoutCreated, PayoutDesk, PayoutDeskCommand, PayoutFailureStarted, PayoutKey, PayoutLine,
-    PayoutLineId, PayoutLineState, PayoutMethod, PayoutState, Program, ProviderReference, Refusal,
-    SideRow, Staff, StreamKey, User, UserCommand, UserId, Work, load, peek_new, tell,
+    Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, DecidedAs, Halt,
+    OwnEvent, Payout, PayoutApprovalWaived, PayoutCollected, PayoutCommand,
+    PayoutConfirmationStarted, PayoutCreated, PayoutDesk, PayoutDeskCommand, PayoutFailureStarted,
+    PayoutKey, PayoutLine, PayoutLineId, PayoutLineState, PayoutMethod, PayoutState, Program,
+    ProviderReference, Refusal, SideRow, Staff, StreamKey, User, UserCommand, UserId, Work, load,
+    peek_new, tell,
 };
 
 /// An operator pays out what is available.
@@ -96,7 +97,7 @@ pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Ha
     let own_unit = version.rules.unit.clone();
     if unit.as_ref().is_some_and(|unit| *unit != own_unit) {
         let program_id = program_id.clone();
-        return Err(Refusal::NotTheUnit { program_id, unit: own_unit }.into());
+        return Err(Refusal::NotTheUnit { field: "minimum", program_id, unit: own_unit }.into());
     }
     load::<PayoutDesk>(work, program_id)?;
     // First, as the first event of a command says by whom.
@@ -107,7 +108,8 @@ pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Ha
     tell::<PayoutDesk>(work, program_id, begin).map(drop)
 }
 
-/// Ends the collecting, once: everybody is collected.
+/// Ends the collecting, once: everybody is collected. A payout by which nobody is paid ends with it, since nobody has
+/// anything to say about it.
 pub(super) fn end_collection(
     work: &mut dyn Work,
     key: &PayoutKey,
@@ -115,6 +117,9 @@ pub(super) fn end_collection(
 ) -> Result<(), Halt> {
     existing_payout(work, key)?;
     tell::<Payout>(work, key, PayoutCommand::Collected(collected.clone()))?;
+    if load::<Payout>(work, key)?.is_empty() {
+        tell::<Payout>(work, key, PayoutCommand::Complete)?;
+    }
     let end = PayoutDeskCommand::End { payout_id: key.payout_id.clone() };
     tell::<PayoutDesk>(work, &key.program_id, end).map(drop)
 }
@@ -133,7 +138,7 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
             return Err(done_before::<PayoutLine>(&line_id, "PayoutLinePaid"));
         }
         if line.state() != PayoutLineState::Reserved {
-            return Err(Refusal::PayoutLineDecided { line_id, state: line.state() }.into());
+            return Err(line.decided(line_id).into());
         }
         let amount = line.amount_minor();
         let together = payout.waived_minor().saturating_add(amount);
@@ -142,10 +147,14 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
         let is_same = payout.provider_reference() == reference;
         match payout.state() {
             PayoutState::Open => {}
-            PayoutState::Confirming | PayoutState::Confirmed if is_same => {
+            PayoutState::Confirming | PayoutState::Confirmed if is_same && !payout.is_empty() => {
                 return Err(done_before::<Payout>(key, "PayoutConfirmationStarted"));
             }
-            state => return Err(undecidable(key, state)),
+            PayoutState::Collecting
+            | PayoutState::Confirming
+            | PayoutState::Failing
+            | PayoutState::Confirmed
+            | PayoutState::Failed => return Err(undecidable(key, &payout)),
         }
         let is_own = own_reserved_line(work, by, key)?.is_some();
         (payout.total_minor(), payout.total_minor(), is_own)
@@ -209,9 +218,9 @@ pub(super) fn carry_out_confirmation(
         let line_id = PayoutLineId { payout: key, user_id: user_id.clone() };
         return pay_line(work, &line_id, provider_reference);
     }
-    let state = existing_payout(work, &key)?.state();
-    if state != PayoutState::Open {
-        return Err(undecidable(&key, state));
+    let payout = existing_payout(work, &key)?;
+    if payout.state() != PayoutState::Open {
+        return Err(undecidable(&key, &payout));
     }
     let confirm = PayoutCommand::Confirm(PayoutConfirmationStarted { provider_reference });
     tell::<Payout>(work, &key, confirm).map(drop)
@@ -266,7 +275,11 @@ pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> 
         PayoutState::Failing | PayoutState::Failed if is_same => {
             Err(done_before::<Payout>(key, "PayoutFailureStarted"))
         }
-        state => Err(undecidable(key, state)),
+        PayoutState::Collecting
+        | PayoutState::Confirming
+        | PayoutState::Failing
+        | PayoutState::Confirmed
+        | PayoutState::Failed => Err(undecidable(key, &payout)),
     }
 }
 
@@ -304,15 +317,24 @@ pub(super) fn existing_payout(
 }
 
 /// Why nothing can be said about the whole payout.
-fn undecidable(key: &PayoutKey, state: PayoutState) -> Halt {
-    match state {
-        PayoutState::Collecting => Refusal::PayoutCollecting(key.clone()).into(),
+fn undecidable(key: &PayoutKey, payout: &Payout) -> Halt {
+    let state = payout.state();
+    let refusal = match state {
+        PayoutState::Collecting => Refusal::PayoutCollecting(key.clone()),
+        PayoutState::Confirmed if payout.is_empty() => Refusal::PayoutWasEmpty(key.clone()),
         PayoutState::Open
         | PayoutState::Confirming
         | PayoutState::Failing
         | PayoutState::Confirmed
-        | PayoutState::Failed => Refusal::PayoutDecided { payout: key.clone(), state }.into(),
-    }
+        | PayoutState::Failed => {
+            let said = DecidedAs {
+                reason_code: payout.reason_code().map(Into::into),
+                provider_reference: payout.provider_reference().cloned(),
+            };
+            Refusal::PayoutDecided { payout: key.clone(), state, said: Box::new(said) }
+        }
+    };
+    refusal.into()
 }
 
 /// The answer to a repetition: that of the command which wrote the event of this type.

@@ -52,7 +52,7 @@ pub(super) fn publish(work: &mut dyn Work, input: &PublishItem) -> Result<(), Ha
     let rules = rules_of(work, &id.program_id)?;
     if rules.unit != *unit {
         let (program_id, unit) = (id.program_id.clone(), rules.unit.clone());
-        return Err(Refusal::NotTheUnit { program_id, unit }.into());
+        return Err(Refusal::NotTheUnit { field: "cost", program_id, unit }.into());
     }
     if let Some(tier) = &terms.from_tier
         && tier_index(&rules, tier).is_none()
@@ -88,8 +88,14 @@ pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     check_person(&participant_id, &participant)?;
     check_terms(&store_item_id, terms, &participant, &rules)?;
     let (cost_minor, unit) = (terms.cost_minor, rules.unit.clone());
-    if expected_cost.as_ref().is_some_and(|expected| *expected != (cost_minor, unit.clone())) {
-        return Err(Refusal::ItemCostChanged { id: store_item_id, cost_minor, unit }.into());
+    if let Some((expected_minor, expected_unit)) = expected_cost {
+        if *expected_unit != unit {
+            let program_id = id.program_id.clone();
+            return Err(Refusal::NotTheUnit { field: "expected_cost", program_id, unit }.into());
+        }
+        if *expected_minor != cost_minor {
+            return Err(Refusal::ItemCostChanged { id: store_item_id, cost_minor, unit }.into());
+        }
     }
     expire(work, &participant_id)?;
 

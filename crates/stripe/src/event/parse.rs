@@ -12,6 +12,9 @@ const MAX_ID_CHARS: usize = 255;
 /// The maximum length of a currency code; ISO 4217 codes have three letters, others are not money here.
 const MAX_CURRENCY_CHARS: usize = 12;
 
+/// The last second of the year 9999, the latest time that can be recorded.
+const MAX_SECONDS: i64 = 253_402_300_799;
+
 /// Why a body is no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -295,8 +298,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A time. Zero is what a field that was never set has, and would sort before every other event.
     fn seconds(&self, name: &str) -> Result<i64, Malformed> {
-        self.integer(name)?.ok_or_else(|| self.fault(name, "a number of seconds"))
+        let seconds = self.get(name).and_then(Value::as_i64);
+        let seconds = seconds.filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
+        seconds.ok_or_else(|| self.fault(name, "a time in whole seconds since 1970, above 0"))
     }
 
     fn boolean(&self, name: &str) -> Result<bool, Malformed> {

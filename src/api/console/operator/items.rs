@@ -169,6 +169,7 @@ async fn items(
 fn filled_in(item: &pb::Item) -> Sent {
     let cost = item.cost.clone().unwrap_or_default();
     let number = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let is_off_sale = item.unavailability() == pb::ItemUnavailability::OffSale;
     let values = [
         ("name", item.name.clone()),
         ("description", item.description.clone()),
@@ -176,7 +177,7 @@ fn filled_in(item: &pb::Item) -> Sent {
         ("stock", number(item.stock)),
         ("per_person_limit", number(item.per_person_limit)),
         ("from_tier", item.from_tier.clone()),
-        ("unavailable", if item.available { String::new() } else { "on".into() }),
+        ("unavailable", if is_off_sale { "on".into() } else { String::new() }),
     ];
     let values = values.map(|(name, value)| (name.to_owned(), value));
     Sent { values: values.into(), ..Sent::default() }

@@ -3,7 +3,8 @@
 use axum::extract::Path;
 use axum::response::Response;
 use console::pages::participant::statement::{View, page};
-use console::text::faults::NO_MONTH;
+use console::parts::Sent;
+use console::text::faults as words;
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
@@ -34,11 +35,15 @@ pub(super) async fn show(
     let wanted = visit.query("month");
     let month = if wanted.is_empty() { &*this_month } else { wanted };
     let user_id = at.person.user_id();
-    let (statement, is_malformed) = match statement(&visit, &program_id, &user_id, month).await {
+    let (statement, fault) = match statement(&visit, &program_id, &user_id, month).await {
         Err(status) if faults::is(&status, ErrorReason::InvalidField) => {
-            (Ok(pb::GetStatementResponse::default()), true)
+            let (_, sent) = faults::placed(&status, Sent::default(), &[]);
+            let to_come = words::field("TIME_IN_FUTURE");
+            let is_to_come = sent.faults_of("month").any(|fault| Some(fault) == to_come);
+            let fault = if is_to_come { words::NO_MONTH_TO_COME } else { words::NO_MONTH };
+            (Ok(pb::GetStatementResponse::default()), Some(fault))
         }
-        answer => (part(answer), false),
+        answer => (part(answer), None),
     };
     let around = [-1, 1].map(|months| {
         let first: Date = format!("{month}-01").parse().ok()?;
@@ -55,7 +60,7 @@ pub(super) async fn show(
         scene: at.scene(),
         user_id: &user_id,
         month,
-        fault: is_malformed.then_some(NO_MONTH),
+        fault,
         around,
         is_over: month < &*this_month,
         made,
@@ -63,7 +68,7 @@ pub(super) async fn show(
     };
     let form_token = visit.form_token();
     let sidebar = at.person.sidebar(&visit, &form_token);
-    let code = if is_malformed { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let code = if fault.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }
 

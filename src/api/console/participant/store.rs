@@ -116,7 +116,7 @@ async fn store(
         scene: at.scene(),
         available: buckets.available.unwrap_or(none),
         redemptions,
-        items: items.iter().filter(|item| item.available).cloned().collect(),
+        items: items.iter().filter(|item| is_on_sale(item)).cloned().collect(),
         keys: &keys,
         problem: again.as_ref().map(|again| &*again.problem),
         done: text::done(visit.query("done")),
@@ -124,4 +124,9 @@ async fn store(
     let form_token = visit.form_token();
     let sidebar = at.person.sidebar(visit, &form_token);
     Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+}
+
+/// Whether people see an item, also if no pieces are left.
+fn is_on_sale(item: &pb::Item) -> bool {
+    item.unavailability() != pb::ItemUnavailability::OffSale
 }

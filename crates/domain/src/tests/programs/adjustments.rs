@@ -5,7 +5,8 @@ use crate::decide::{AdjustBalance, Approve, Command, Decline};
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
     AdjustmentId, ApiKey, ApiKeyCreated, ApiKeyId, ApprovalId, ApprovalState, Bucket, EntryKind,
-    Halt, KeyMaker, KeyRole, NewApiKey, ParticipantEvent, Personal, Refusal, Staff,
+    Halt, KeyMaker, KeyRole, NewApiKey, ParticipantEvent, Personal, Refusal, SelfApprovalWhy,
+    Staff,
 };
 
 const LIMIT: i64 = 1_000;
@@ -125,7 +126,8 @@ fn above_the_limit_nothing_moves_before_somebody_else_approves() {
         let before = scene.participant("ana").balance_minor();
         scene.adjust("ana", id, amount).unwrap();
         assert_eq!(scene.participant("ana").balance_minor(), before);
-        let own = Refusal::SelfApproval(approval_id("ana", id));
+        let why = SelfApprovalWhy::SamePerson;
+        let own = Refusal::SelfApproval { approval_id: approval_id("ana", id), why };
         assert_eq!(scene.approve("ana", id, person("olga")), refused(own));
         scene.approve("ana", id, person("otto")).unwrap();
         assert_eq!(scene.participant("ana").balance_minor(), before + amount);
@@ -164,7 +166,10 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
         };
         scene.memory.given::<ApiKey>(&ApiKeyId::parse(key_id).unwrap(), created.into());
     }
-    let own = |id: &str| refused(Refusal::SelfApproval(approval_id("ana", id)));
+    let own = |id: &str| {
+        let why = SelfApprovalWhy::SamePerson;
+        refused(Refusal::SelfApproval { approval_id: approval_id("ana", id), why })
+    };
     scene.adjust("ana", "a", 2_000).unwrap();
     assert_eq!(scene.approve("ana", "a", key("by-olga")), own("a"));
     scene.approve("ana", "a", key("by-otto")).unwrap();
@@ -219,7 +224,10 @@ fn keys_that_were_created_with_each_other_count_as_one() {
         };
         scene.tell(&Command::CreateApiKey(Box::new(create))).unwrap();
     }
-    let own = |id: &str| refused(Refusal::SelfApproval(approval_id("ana", id)));
+    let own = |id: &str| {
+        let why = SelfApprovalWhy::SameKey;
+        refused(Refusal::SelfApproval { approval_id: approval_id("ana", id), why })
+    };
     let of_one = [key("first"), key("second"), key("third")];
     let of_settings = [Staff::default(), key("of-settings"), key("of-that")];
     for (name, group, others) in
@@ -271,7 +279,10 @@ fn an_adjustment_is_in_the_unit_of_the_program_and_for_somebody_in_it() {
     let mut scene = with_earnings();
     let dollars = AdjustBalance { currency_code: "USD".into(), ..adjustment("ana", "a", 1) };
     let (program_id, unit) = (program(PROGRAM), "INR".into());
-    assert_eq!(scene.ask(dollars), refused(Refusal::NotTheUnit { program_id, unit }));
+    assert_eq!(
+        scene.ask(dollars),
+        refused(Refusal::NotTheUnit { field: "amount", program_id, unit })
+    );
     let unknown = refused(Refusal::UserNotFound(user("zoe")));
     assert_eq!(scene.adjust("zoe", "a", 1), unknown);
     // Somebody who is deactivated can be corrected.

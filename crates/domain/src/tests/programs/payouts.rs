@@ -11,13 +11,14 @@ use crate::decide::{
 use crate::rules::ProgramRules;
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
-    AdjustmentId, ApiKey, ApiKeyCreated, ApiKeyId, ApprovalId, ApprovalSubject, EntryKind, Halt,
-    KeyRole, LotPart, ParticipantEvent, Payout, PayoutCollected, PayoutId, PayoutKey, PayoutLine,
-    PayoutLineEvent, PayoutLineId, PayoutLineState, PayoutMethod, PayoutState, Personal,
-    ProviderReference, Refusal, SkipReason, Staff,
+    AdjustmentId, ApiKey, ApiKeyCreated, ApiKeyId, ApprovalId, ApprovalSubject, DecidedAs,
+    EntryKind, Halt, KeyRole, LotPart, ParticipantEvent, Payout, PayoutCollected, PayoutId,
+    PayoutKey, PayoutLine, PayoutLineEvent, PayoutLineId, PayoutLineState, PayoutMethod,
+    PayoutState, Personal, ProviderReference, Refusal, SelfApprovalWhy, SkipReason, Staff,
 };
 
 const LIMIT: i64 = 7_000;
+const FAIL_REASON: Option<&str> = Some("account_closed");
 
 fn rules() -> ProgramRules {
     ProgramRules { pays_out: true, ..multi_level_commission() }
@@ -33,6 +34,15 @@ fn line(id: &str, name: &str) -> PayoutLineId {
 
 fn reference(text: &str) -> ProviderReference {
     ProviderReference::parse(text).unwrap()
+}
+
+/// What was said of a payout or a line; an empty reference is none.
+fn said(reason_code: Option<&str>, provider_reference: &str) -> DecidedAs {
+    let provider_reference = Some(provider_reference).filter(|text| !text.is_empty());
+    DecidedAs {
+        reason_code: reason_code.map(Into::into),
+        provider_reference: provider_reference.map(reference),
+    }
 }
 
 fn person(name: &str) -> Staff {
@@ -171,7 +181,7 @@ impl Scene {
         provider_reference: Option<ProviderReference>,
     ) -> Result<(), Halt> {
         let (payout, user_id, by) = (payout(id), name.map(user), person(by));
-        let reason_code = Some("account_closed".into());
+        let reason_code = FAIL_REASON.map(Into::into);
         let fail = FailPayout { payout, user_id, reason_code, provider_reference, by };
         self.tell(&Command::FailPayout(fail))
     }
@@ -266,7 +276,8 @@ fn who_gets_nothing_is_skipped_with_the_reason() {
             scene.confirm_by("olga", "may", Some(name), None),
             refused(Refusal::PayoutLineDecided {
                 line_id: line("may", name),
-                state: PayoutLineState::Skipped
+                state: PayoutLineState::Skipped,
+                said: Box::default(),
             })
         );
     }
@@ -294,14 +305,42 @@ fn while_one_payout_collects_another_of_the_program_is_refused() {
 }
 
 #[test]
+fn a_payout_by_which_nobody_is_paid_ends_with_its_collection() {
+    let mut scene = Scene::with_balances();
+    scene.create("may", 50_000).unwrap();
+    for (name, then) in [("ana", 5_000), ("bob", 10_000)] {
+        assert_eq!(scene.collect("may", name, then), PayoutLineState::Skipped);
+    }
+    let collected = PayoutCollected { line_count: 0, total_minor: 0, skipped_count: 2 };
+    let end = Command::EndPayoutCollection { payout: payout("may"), collected };
+    let mark = scene.memory.log().len();
+    scene.tell(&end).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Confirmed);
+    let of_payout = scene.memory.log()[mark..].iter().filter_map(|logged| match &logged.event {
+        crate::AnyEvent::Payout(event) => Some(cqrs_es::DomainEvent::event_type(event)),
+        _ => None,
+    });
+    assert_eq!(of_payout.collect::<Vec<_>>(), ["PayoutCollected", "PayoutCompleted"]);
+    // Again, as another worker at the same job does.
+    let mark = scene.memory.log().len();
+    scene.tell(&end).unwrap();
+    assert_eq!(scene.memory.log().len(), mark);
+    let nothing = || refused(Refusal::PayoutWasEmpty(payout("may")));
+    assert_eq!(scene.confirm_by("olga", "may", None, None), nothing());
+    assert_eq!(scene.fail("may", None), nothing());
+    scene.create("june", 1).unwrap();
+}
+
+#[test]
 fn a_line_is_paid_or_failed_once_and_a_paid_one_can_come_back() {
     let mut scene = Scene::with_payout("may");
-    let decided = |name: &str, state| {
-        refused(Refusal::PayoutLineDecided { line_id: line("may", name), state })
+    let decided = |name: &str, state, said| {
+        let (line_id, said) = (line("may", name), Box::new(said));
+        refused(Refusal::PayoutLineDecided { line_id, state, said })
     };
     assert_eq!(
         scene.send_back("may", "ana"),
-        decided("ana", PayoutLineState::Reserved),
+        decided("ana", PayoutLineState::Reserved, said(None, "")),
         "what was not paid cannot come back"
     );
     let mark = scene.memory.log().len();
@@ -311,19 +350,20 @@ fn a_line_is_paid_or_failed_once_and_a_paid_one_can_come_back() {
     assert_eq!((paid.posting.kind, paid.posting.amount), (EntryKind::Payout, -5_000));
     assert_eq!(scene.payout_money("ana"), (0, 0, 5_000));
     assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), Some(reference("po_1")))));
-    let paid = || decided("ana", PayoutLineState::Paid);
+    let paid = || decided("ana", PayoutLineState::Paid, said(None, "po_1"));
     assert_eq!(scene.confirm_by("olga", "may", Some("ana"), Some(reference("po_2"))), paid());
     assert_eq!(scene.fail("may", Some("ana")), paid());
     scene.send_back("may", "ana").unwrap();
     assert_eq!(scene.payout_money("ana"), (5_000, 0, 0));
     assert!(is_repetition(&scene.send_back("may", "ana")));
     assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), Some(reference("po_1")))));
-    assert_eq!(scene.fail("may", Some("ana")), decided("ana", PayoutLineState::Returned));
+    let returned = decided("ana", PayoutLineState::Returned, said(None, ""));
+    assert_eq!(scene.fail("may", Some("ana")), returned);
 
     scene.fail("may", Some("bob")).unwrap();
     assert_eq!(scene.payout_money("bob"), (10_000, 0, 0));
     assert!(is_repetition(&scene.fail("may", Some("bob"))));
-    let failed = || decided("bob", PayoutLineState::Failed);
+    let failed = || decided("bob", PayoutLineState::Failed, said(FAIL_REASON, ""));
     assert_eq!(scene.confirm_by("olga", "may", Some("bob"), None), failed());
     assert_eq!(scene.send_back("may", "bob"), failed());
     assert_eq!(
@@ -343,7 +383,8 @@ fn a_whole_payout_is_confirmed_line_by_line_except_what_was_decided_before() {
     assert!(is_repetition(&scene.confirm_by("olga", "may", None, Some(reference("batch-7")))));
     let payout = payout("may");
     let state = PayoutState::Confirming;
-    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state }));
+    let said = Box::new(said(None, "batch-7"));
+    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state, said }));
     for name in ["ana", "bob", "ana"] {
         scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
     }
@@ -504,8 +545,8 @@ fn above_a_limit_somebody_else_approves_and_what_was_declined_can_be_asked_for_a
         scene.confirm_by("olga", "may", Some("bob"), Some(reference("po_2"))),
         refused(Refusal::PayoutAwaitsApproval(first.clone()))
     );
-    for by in ["olga", "bob"] {
-        let own = Refusal::SelfApproval(first.clone());
+    for (by, why) in [("olga", SelfApprovalWhy::SamePerson), ("bob", SelfApprovalWhy::OwnBalance)] {
+        let own = Refusal::SelfApproval { approval_id: first.clone(), why };
         assert_eq!(scene.approve_by(by, first.clone()), refused(own));
     }
     let decline = Decline { approval_id: first.clone(), note: None, by: person("otto") };
@@ -524,7 +565,8 @@ fn above_a_limit_somebody_else_approves_and_what_was_declined_can_be_asked_for_a
         scene.approve_by("otto", approval("may", Some("ana"), 1)),
         refused(Refusal::PayoutLineDecided {
             line_id: line("may", "ana"),
-            state: PayoutLineState::Failed
+            state: PayoutLineState::Failed,
+            said: Box::new(said(FAIL_REASON, "")),
         })
     );
 }
@@ -637,12 +679,14 @@ fn what_has_failed_keeps_the_reference_of_the_transfer_whole_or_by_line() {
     assert!(is_repetition(&scene.fail_as("may", Some("ana"), po("po_1"))));
     let line_id = line("may", "ana");
     let state = PayoutLineState::Failed;
-    let decided = refused(Refusal::PayoutLineDecided { line_id, state });
+    let said_before = Box::new(said(FAIL_REASON, "po_1"));
+    let decided = refused(Refusal::PayoutLineDecided { line_id, state, said: said_before });
     assert_eq!(scene.fail_as("may", Some("ana"), po("po_2")), decided);
     scene.fail_as("may", None, po("batch-7")).unwrap();
     assert!(is_repetition(&scene.fail_as("may", None, po("batch-7"))));
     let (payout, state) = (payout("may"), PayoutState::Failing);
-    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state }));
+    let said = Box::new(said(FAIL_REASON, "batch-7"));
+    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state, said }));
     let mark = scene.memory.log().len();
     for name in ["ana", "bob"] {
         scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
@@ -708,7 +752,7 @@ proptest! {
                 (0, _) => {
                     let id = format!("p{}", payouts.len());
                     if let Some(last) = payouts.last() {
-                        scene.end_collection(&last.clone(), 0);
+                        scene.end_collection(&last.clone(), 1);
                     }
                     scene.create(&id, 1).unwrap();
                     scene.collect(&id, "bea", amount);

@@ -311,7 +311,7 @@ fn an_item_costs_the_programs_unit_and_keeps_its_versions() {
     let mut scene = with_earnings();
     let (program_id, unit) = (program(PROGRAM), "INR".to_owned());
     let dollars = scene.publish_item("mug", "USD", mug());
-    assert_eq!(dollars, refused(Refusal::NotTheUnit { program_id, unit }));
+    assert_eq!(dollars, refused(Refusal::NotTheUnit { field: "cost", program_id, unit }));
     scene.publish_item("mug", "INR", mug()).unwrap();
     let mark = scene.memory.log().len();
     scene.publish_item("mug", "INR", mug()).unwrap();
