@@ -263,6 +263,7 @@ impl From<ReadError> for ApiError {
                 message,
                 &[("reached_position", &reached), ("wanted_position", &wanted)],
             ),
+            ReadError::LeaderboardUnread => status(ErrorReason::ReadModelBehind, message, &[]),
             ReadError::Building { reached, head } => status(
                 ErrorReason::ReadModelBuilding,
                 message,

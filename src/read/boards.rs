@@ -124,7 +124,7 @@ impl Boards {
             Ok(Ok(Err(NotBuilt::Failed(error)))) => Err(error),
             Ok(Ok(Err(NotBuilt::UnknownProgram))) => Ok(None),
             // The board was not built in time, or the process is ending.
-            _ => Err(ReadError::Behind { reached: 0, wanted: freshness.position }),
+            _ => Err(ReadError::LeaderboardUnread),
         }
     }
 
@@ -134,7 +134,7 @@ impl Boards {
         let loading = self.reads.board(&program_id);
         let mut state = match tokio::time::timeout_at(deadline, loading).await {
             Ok(loaded) => loaded?.ok_or(NotBuilt::UnknownProgram)?,
-            Err(_) => return Err(ReadError::Behind { reached: 0, wanted: 0 }.into()),
+            Err(_) => return Err(ReadError::LeaderboardUnread.into()),
         };
         self.catch_up(&program_id, &mut state).await?;
         let position = state.position;

@@ -134,6 +134,11 @@ pub enum ReadError {
         /// The position that was requested.
         wanted: i64,
     },
+    /// A leaderboard was not read into memory in time.
+    #[error(
+        "the leaderboard is still being read into memory, which takes a while if it is long; send the call again"
+    )]
+    LeaderboardUnread,
     /// A read model of this release has yet to be built from the log.
     #[error(
         "the read models of this release are being built; they have reached {reached} of {head}"

@@ -78,14 +78,28 @@ pub(super) async fn catch_up(
     program_id: &str,
 ) -> Result<(i64, Duration), LoadError> {
     let begun = Instant::now();
-    let position = read_models(connections, program_id).await?;
-    let end = log::end(connections, position).await?;
-    while read_models(connections, program_id).await? < end {
+    let (mut first, mut end) = (None, None);
+    loop {
+        // Right after a storm, reads of a large program can take longer than a call may.
+        let failed = match read_models(connections, program_id).await {
+            Ok(position) => {
+                let first = *first.get_or_insert(position);
+                let end = match end {
+                    Some(end) => end,
+                    None => *end.insert(log::end(connections, position).await?),
+                };
+                if position >= end {
+                    return Ok((end - first, begun.elapsed()));
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
         if begun.elapsed() > CATCH_UP_PATIENCE {
             let reason = format!("they have not after {} s", CATCH_UP_PATIENCE.as_secs());
-            return Err(LoadError::Call { what: "wait for the read models to catch up", reason });
+            let late = LoadError::Call { what: "wait for the read models to catch up", reason };
+            return Err(failed.unwrap_or(late));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Ok((end - position, begun.elapsed()))
 }
