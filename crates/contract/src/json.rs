@@ -224,9 +224,9 @@ mod tests {
                 "amount: must be an object in braces with the fields of Money, not 500",
             ),
             (
-                "RecordPurchaseRequest",
-                json!({ "program_ids": "one" }),
-                "program_ids: must be a list in brackets, not a string",
+                "AttachPaymentRequest",
+                json!({ "acknowledged_issue_ids": "one" }),
+                "acknowledged_issue_ids: must be a list in brackets, not a string",
             ),
             (
                 "Program",
@@ -257,7 +257,7 @@ mod tests {
              user_id: must be a string in quotes, not a list"
         );
         let many: Vec<Value> = (0..100).map(|_| json!(true)).collect();
-        let said = refused("RecordPurchaseRequest", &json!({ "program_ids": many }));
+        let said = refused("AttachPaymentRequest", &json!({ "acknowledged_issue_ids": many }));
         assert_eq!(said.split("; ").count(), MAX_FAULTS, "{said}");
     }
 
@@ -265,7 +265,7 @@ mod tests {
     fn what_is_right_is_read() {
         let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
         let of = pool.get_message_by_name("tributary.v1.RecordPurchaseRequest").unwrap();
-        let json = r#"{"purchaseId":"p","amount":{"minor_units":"5"},"program_ids":["a"]}"#;
+        let json = r#"{"purchaseId":"p","amount":{"minor_units":"5"},"buyer_user_id":"a"}"#;
         assert!(message_from_json(&of, json).is_ok());
         assert!(message_from_json(&of, "{} {}").unwrap_err().contains("line 1"));
     }

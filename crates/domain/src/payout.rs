@@ -104,7 +104,7 @@ pub struct PayoutApprovalWaived {
     pub amount_minor: i64,
 }
 
-/// No line is reserved any more, or none was when everybody was collected.
+/// No line is reserved any more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PayoutCompleted {}
@@ -135,7 +135,7 @@ pub enum PayoutState {
     Confirming,
     /// The lines are being failed.
     Failing,
-    /// All lines were confirmed that had not been decided one by one, or there were none.
+    /// All lines were confirmed that had not been decided one by one.
     Confirmed,
     /// All lines have failed that had not been decided one by one.
     Failed,

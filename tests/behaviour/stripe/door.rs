@@ -480,7 +480,7 @@ async fn the_command_line_sends_the_events_of_a_payment() {
     let said = String::from_utf8(waits.stdout).unwrap();
     assert!(waits.status.success() && said.contains("parked"), "{said}");
     assert!(said.contains("nobody-here") && said.contains("/o/payments"), "{said}");
-    assert!(!said.contains("is recorded,"), "{said}");
+    assert!(!said.contains("is recorded, and refund"), "{said}");
     let recorded = to_server(&server.address, &["--buyer", "bea"]).await;
     let said = String::from_utf8(recorded.stdout).unwrap();
     assert!(said.contains("is recorded, and refund"), "{said}");

@@ -166,23 +166,23 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
         };
         scene.memory.given::<ApiKey>(&ApiKeyId::parse(key_id).unwrap(), created.into());
     }
-    let own = |id: &str| {
-        let why = SelfApprovalWhy::SamePerson;
-        refused(Refusal::SelfApproval { approval_id: approval_id("ana", id), why })
-    };
+    let own =
+        |id: &str, why| refused(Refusal::SelfApproval { approval_id: approval_id("ana", id), why });
+    let [person_too, key_too, balance] =
+        [SelfApprovalWhy::SamePerson, SelfApprovalWhy::SameKey, SelfApprovalWhy::OwnBalance];
     scene.adjust("ana", "a", 2_000).unwrap();
-    assert_eq!(scene.approve("ana", "a", key("by-olga")), own("a"));
+    assert_eq!(scene.approve("ana", "a", key("by-olga")), own("a", person_too));
     scene.approve("ana", "a", key("by-otto")).unwrap();
 
     scene.ask(AdjustBalance { by: key("by-olga"), ..adjustment("ana", "b", 2_000) }).unwrap();
-    assert_eq!(scene.approve("ana", "b", person("olga")), own("b"));
-    assert_eq!(scene.approve("ana", "b", key("by-olga")), own("b"));
+    assert_eq!(scene.approve("ana", "b", person("olga")), own("b", person_too));
+    assert_eq!(scene.approve("ana", "b", key("by-olga")), own("b", person_too));
     scene.approve("ana", "b", key("old")).unwrap();
 
     // The key of the settings is one, too.
     scene.ask(AdjustBalance { by: Staff::default(), ..adjustment("ana", "c", 2_000) }).unwrap();
-    assert_eq!(scene.approve("ana", "c", Staff::default()), own("c"));
-    assert_eq!(scene.approve("ana", "c", person("ana")), own("c"));
+    assert_eq!(scene.approve("ana", "c", Staff::default()), own("c", key_too));
+    assert_eq!(scene.approve("ana", "c", person("ana")), own("c", balance));
     scene.approve("ana", "c", key("old")).unwrap();
 
     // An adjustment of one's own balance waits, however small it is, also by a key of one's own.
@@ -190,8 +190,8 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
         let before = scene.participant("ana").buckets().adjusted;
         scene.ask(AdjustBalance { by, ..adjustment("ana", id, 1) }).unwrap();
         assert_eq!(scene.participant("ana").buckets().adjusted, before);
-        assert_eq!(scene.approve("ana", id, person("ana")), own(id));
-        assert_eq!(scene.approve("ana", id, key("by-ana")), own(id));
+        assert_eq!(scene.approve("ana", id, person("ana")), own(id, balance));
+        assert_eq!(scene.approve("ana", id, key("by-ana")), own(id, balance));
         scene.approve("ana", id, person("olga")).unwrap();
         assert_eq!(scene.participant("ana").buckets().adjusted, before + 1);
     }

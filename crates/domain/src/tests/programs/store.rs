@@ -208,7 +208,9 @@ fn an_item_that_costs_something_else_than_was_shown_is_not_redeemed() {
     };
     assert_eq!(scene.redeem_for("ana", "two", "mug", shown(cost_minor)), changed(cost_minor + 1));
     let other_unit = Some((cost_minor + 1, "USD".to_owned()));
-    assert_eq!(scene.redeem_for("ana", "two", "mug", other_unit), changed(cost_minor + 1));
+    let (program_id, unit) = (program(PROGRAM), "INR".into());
+    let not_the_unit = Refusal::NotTheUnit { field: "expected_cost", program_id, unit };
+    assert_eq!(scene.redeem_for("ana", "two", "mug", other_unit), refused(not_the_unit));
     scene.redeem_for("ana", "two", "mug", shown(cost_minor + 1)).unwrap();
     // The first answer, whatever was shown.
     let again = scene.redeem_for("ana", "one", "mug", shown(1));
