@@ -10,7 +10,9 @@
 //   `data-into="ID"` is put first into that list, which keeps as many as its `data-limit` says. Both can be repeated
 //   without harm, as an element that is there is never put in again.
 // - Message `beat`: the stream is alive. `reload`: the token is of no use any more; the page fetches itself.
+//   `wait`: other pages of the session have taken the place of this one; it comes back after so many seconds.
 //   `end`: the session or the permission has ended; its data is the address to go to.
+// - `done=…` in the address is a notice that the page shows. It is taken out of the address once it was shown.
 // - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
 // - Forms with `data-mirror` are the same thing in several forms: when one is edited, the server writes the others.
 // - `<div data-queue>` has entries that j and k go along. `data-key="a"` is pressed by that key while its entry has the
@@ -85,7 +87,9 @@ const live = {
     source.onopen = () => this.heard(source);
     // It would try again by itself after a cut, but not after an HTTP error, and always at the same pace.
     source.onerror = () => {
-      if (this.source === source) this.retry();
+      if (this.source !== source) return;
+      if (source.readyState === EventSource.CLOSED) void this.refused(url);
+      else this.retry();
     };
     /** @type {(name: string, then: (data: string) => void) => void} */
     const on = (name, then) =>
@@ -93,15 +97,17 @@ const live = {
         // What arrives after the end of this source belongs to nobody.
         if (this.source !== source) return;
         then(message.data);
+        // Nor has a stream gone well that ends by its message: the pauses go on growing.
+        if (this.source !== source) return;
         // Only now: had `then` failed, the message would come again.
         if (message.lastEventId) this.token = message.lastEventId;
-        // A page that cannot be fetched is asked for with growing pauses, too, though the stream opens each time.
-        if (name !== "reload") this.failures = 0;
+        this.failures = 0;
         this.heard(source);
       });
     on("beat", () => {});
     on("part", applyParts);
     on("reload", () => void refresh());
+    on("wait", (seconds) => this.retry(Number(seconds) * 1_000));
     on("end", (address) => {
       this.stop();
       say("closed");
@@ -118,17 +124,36 @@ const live = {
     }, SILENCE_MS);
   },
 
-  /** Opens again after a pause, which differs from tab to tab, so that not all return at once. */
-  retry() {
+  /** Opens again after the server has refused. It may have said when, which is not told here. @param {URL} url */
+  async refused(url) {
+    this.stop();
+    say("waiting");
+    let least = 0;
+    try {
+      const answer = await fetch(url, { method: "HEAD" });
+      least = (Number(answer.headers.get("retry-after")) || 0) * 1_000;
+    } catch {
+      // Nobody is there to say it.
+    }
+    // Something else may have opened it meanwhile, or waits to do so.
+    if (!this.source && !this.timer) this.retry(least);
+  },
+
+  /**
+   * Opens again after a pause, which differs from tab to tab, so that not all return at once.
+   * @param {number} [least] the shortest pause
+   */
+  retry(least = 0) {
     this.stop();
     say("waiting");
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.failures, LONGEST_PAUSE_MS);
     this.failures += 1;
-    this.timer = setTimeout(() => this.open(), pause * (0.5 + Math.random() / 2));
+    this.timer = setTimeout(() => this.open(), least + pause * (0.5 + Math.random() / 2));
   },
 
   stop() {
     clearTimeout(this.timer);
+    this.timer = undefined;
     this.source?.close();
     this.source = undefined;
   },
@@ -229,6 +254,13 @@ function mark(element) {
 /** The page that is shown. Going back to a place within it needs no other page. */
 let shown = location.pathname + location.search;
 
+/** An address without its notice, which was shown. @param {string} address */
+function unnoticed(address) {
+  const url = new URL(address);
+  if (url.searchParams.has("done")) url.searchParams.delete("done");
+  return url.href;
+}
+
 /** Fetches the page again, as its stream cannot be continued. */
 async function refresh() {
   live.stop();
@@ -254,15 +286,16 @@ async function page(response) {
  */
 function show(next, address) {
   const [main, menu] = ["main", "menu"].map((id) => next.getElementById(id));
+  const place = address && unnoticed(address);
   // Another layout, such as the door after signing out, or no page of ours: the browser goes there itself.
   if (!main || next.body.className !== document.body.className) {
     location.assign(address ?? location.href);
     return;
   }
   // Who decides about an entry of a queue goes on with the one that takes its place.
-  const at = address ? place() : -1;
+  const at = address ? focused() : -1;
   const change = () => {
-    if (address && address !== location.href) history.pushState(null, "", address);
+    if (place && place !== location.href) history.pushState(null, "", place);
     document.title = next.title;
     document.getElementById("main")?.replaceWith(main);
     const present = document.getElementById("menu");
@@ -419,7 +452,7 @@ function entries() {
 }
 
 /** Which entry has the focus; -1 if none has. */
-function place() {
+function focused() {
   return entries().findIndex((entry) => entry.contains(document.activeElement));
 }
 
@@ -452,16 +485,16 @@ function pressed(event) {
   const { key, target } = event;
   const own = "input, textarea, select, dialog";
   const field = target instanceof HTMLElement ? target.closest(own) : null;
-  if (key === "Escape" && field?.closest("[data-queue]")) go(place());
+  if (key === "Escape" && field?.closest("[data-queue]")) go(focused());
   const isTyping = field && !field.matches("[type=checkbox]");
   const isOther = event.ctrlKey || event.metaKey || event.altKey || event.repeat;
   if (isTyping || isOther || !keys.areOn) return;
   const step = { j: 1, k: -1 }[key];
-  if (step && go(place() + step)) {
+  if (step && go(focused() + step)) {
     event.preventDefault();
     return;
   }
-  const entry = entries()[place()];
+  const entry = entries()[focused()];
   const wanted = [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
   const reachable = wanted.filter((of) => entry?.contains(of) || !of.closest("[data-queue]"));
   const found = reachable.find((of) => of.checkVisibility());
@@ -648,6 +681,8 @@ addEventListener("popstate", () => {
 setInterval(tellTimes, 30_000);
 
 tellZone();
+history.replaceState(history.state, "", unnoticed(location.href));
+shown = location.pathname + location.search;
 enliven();
 live.begin();
 

@@ -357,7 +357,8 @@ impl Server {
         }
         let grpc = grpc::routes(&context, &layers, health)?;
         let (database, access) = (context.database.clone(), context.access.clone());
-        let console = Console::new(context.clone(), metrics.clone());
+        let console =
+            Console::new(context.clone(), metrics.clone(), limits.connections_per_address);
         let state = http::State { readiness, access, database, unsubscribing, context, console };
         let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);

@@ -26,7 +26,7 @@ use permits::Permits;
 pub use permits::{Full, Permit};
 pub use subscription::{Cursor, CutOff, Subscription};
 pub use turns::Turn;
-use turns::Turns;
+pub(crate) use turns::Turns;
 
 /// What can be subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

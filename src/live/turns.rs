@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 /// Gives out turns. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Turns(Arc<Mutex<State>>);
+pub(crate) struct Turns(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -27,13 +27,13 @@ pub struct Turn(Option<Arc<Mutex<State>>>);
 
 impl Turns {
     /// So many turns at once.
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let state = State { free: count.max(1), waiting: HashMap::new(), order: VecDeque::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// Waits for a turn of a caller.
-    pub(super) async fn take(&self, caller: &Arc<str>) -> Turn {
+    pub(crate) async fn take(&self, caller: &Arc<str>) -> Turn {
         let turn = {
             let mut state = lock(&self.0);
             if state.free > 0 {

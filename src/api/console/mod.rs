@@ -37,11 +37,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(in crate::api) use self::answers::{POLICY, mailed_page, password_rules};
 
+use self::answers::Refused;
+use self::live::places::Places;
 use super::Context;
+use crate::live::{Turn, Turns};
 use crate::metrics::Metrics;
 
 /// How many live pages read anew at the same time, with two or three reads each. One event can concern thousands of
@@ -55,12 +57,19 @@ pub(in crate::api) struct Console(Arc<Parts>);
 struct Parts {
     context: Context,
     metrics: Metrics,
-    turns: Semaphore,
+    turns: Turns,
+    places: Places,
 }
 
 impl Console {
-    pub(in crate::api) fn new(context: Context, metrics: Metrics) -> Self {
-        Self(Arc::new(Parts { context, metrics, turns: Semaphore::new(TURNS) }))
+    /// `streams_per_address` is how many live pages an address may have.
+    pub(in crate::api) fn new(
+        context: Context,
+        metrics: Metrics,
+        streams_per_address: usize,
+    ) -> Self {
+        let (turns, places) = (Turns::new(TURNS), Places::new(streams_per_address));
+        Self(Arc::new(Parts { context, metrics, turns, places }))
     }
 
     fn context(&self) -> &Context {
@@ -72,9 +81,14 @@ impl Console {
     }
 
     /// A turn of a live page to read anew. Sending what was read takes none: a slow browser holds up no other page.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.0.turns.acquire().await.ok()
+    /// Sessions take turns, so that one with many pages holds up no other.
+    async fn turn(&self, session_id: &Arc<str>) -> Turn {
+        self.0.turns.take(session_id).await
+    }
+
+    /// The places of live pages.
+    fn places(&self) -> &Places {
+        &self.0.places
     }
 
     /// What paths of pages begin with: the path of the public URL, empty at the top of a host.
@@ -104,6 +118,12 @@ pub(in crate::api) fn routes(console: Console) -> Router {
         .route_layer(visiting)
         .route("/assets/{name}", get(assets::show))
         .with_state(console)
+}
+
+/// The page in place of every page that there is not.
+pub(in crate::api) fn nothing(console: Console) -> Router {
+    let visiting = from_fn_with_state(console, visit::visiting);
+    Router::new().fallback(async || Refused::NotFound).layer(visiting)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A request for a page: who makes it, how they read, and what they may call.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -21,6 +22,7 @@ use crate::access::{Caller, Role, Session, Unavailable};
 use crate::api::limits::SHOW_PAGE;
 use crate::api::peer::ClientAddress;
 use crate::api::services::InProcess;
+use crate::live::Turn;
 use domain::UserId;
 
 /// The longest text in an address that is taken, in bytes.
@@ -85,6 +87,17 @@ impl Visit {
     /// Makes a call that is a part of one that was counted.
     pub(super) async fn look<M: InProcess>(&self, message: M) -> Result<M::Answer, Status> {
         self.0.calls.look(message).await
+    }
+
+    /// A turn to read anew what a live page shows.
+    pub(super) async fn turn(&self) -> Turn {
+        let session_id = self.session().map(|session| session.session_id.clone());
+        self.console().turn(&session_id.unwrap_or_default()).await
+    }
+
+    /// The address that counts as one visitor's, if it is known.
+    pub(super) fn counted_address(&self) -> Option<IpAddr> {
+        self.0.calls.address.map(ClientAddress::counted)
     }
 
     fn session(&self) -> Option<&Arc<Session>> {

@@ -1,9 +1,13 @@
 //! What pages follow.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use testing::second_server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::security::user_id_of;
 use super::*;
@@ -75,7 +79,7 @@ async fn a_dashboard_follows_what_happens_and_goes_on_after_a_cut_without_a_gap(
     stream.until("id: ").await;
     assert!(stream.text.contains("content-type: text/event-stream"), "{}", stream.text);
     assert!(!stream.text.contains("content-encoding"), "{}", stream.text);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     client.sign_up("referral-count", "cleo", &code).await.unwrap();
     stream.until("cleo has converted").await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
@@ -178,6 +182,91 @@ async fn earnings_follow_what_happens() {
     // The past stands still.
     let past = Browser::shown(&ada.get(&format!("{path}?as_of=2020-01-01")).await);
     assert!(!past.contains("data-live"), "{past}");
+    server.stop().await;
+    database.check().await;
+}
+
+/// How many streams one session opens, so many of them at the same time.
+const FLOOD: usize = 2_000;
+const AT_ONCE: usize = 400;
+/// How many a session may have.
+const OF_SESSION: usize = 8;
+
+#[tokio::test]
+async fn nobody_notices_a_session_that_opens_thousands_of_streams() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let (mut ada, mut bob) = (Browser::new(&server.address), Browser::new(&server.address));
+    for (browser, name) in [(&mut ada, "ada"), (&mut bob, "bob")] {
+        browser.register(name, "").await;
+        enroll(browser, "referral-count", "").await;
+    }
+    let code = code_of(&client, "bob", "referral-count").await;
+    let (path, page) = ("/live/participant/referral-count", "/p/referral-count");
+    let token = token_of(&Browser::shown(&bob.get(page).await));
+    let mut watched = Stream::open(&bob, path, &token).await;
+    watched.until("event: part").await;
+
+    let token = token_of(&Browser::shown(&ada.get(page).await));
+    let (ada, places) = (Arc::new(ada), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut flood = JoinSet::new();
+    for _ in 0..FLOOD {
+        let (ada, places, token) = (ada.clone(), places.clone(), token.clone());
+        flood.spawn(async move {
+            let _place = places.acquire_owned().await.unwrap();
+            // The one that lost its place comes back later.
+            Stream::open(&ada, path, &token).await.until("event: wait\ndata: 15").await;
+        });
+    }
+    let mut longest = Duration::ZERO;
+    for number in 0.. {
+        while flood.try_join_next().is_some_and(|lost| lost.is_ok()) {}
+        if flood.len() <= OF_SESSION {
+            break;
+        }
+        let began = Instant::now();
+        let html = Browser::shown(&bob.get(page).await);
+        let mut other = Stream::open(&bob, path, &token_of(&html)).await;
+        other.until("event: part").await;
+        longest = longest.max(began.elapsed());
+        if number == 0 {
+            client.sign_up("referral-count", "cleo", &code).await.unwrap();
+            watched.until("cleo has converted").await;
+        }
+    }
+    // On a machine that tests take up wholly.
+    assert!(longest < Duration::from_secs(15), "a page and its stream took {longest:?}");
+    // Those that are left stay, until their time to wait for a message is over.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(flood.try_join_next().is_none());
+    assert_eq!(flood.len(), OF_SESSION);
+    flood.shutdown().await;
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_stream_above_the_limits_of_its_caller_is_refused_with_the_time_to_wait() {
+    let (database, server, _) = server_with(&["referral-count"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "referral-count", "").await;
+    let token = token_of(&Browser::shown(&ada.get("/p/referral-count").await));
+    server.stop().await;
+    let path = format!("/live/participant/referral-count?resume_token={token}");
+    let server = second_server(&database, &["--user-calls-per-minute", "1"]).await;
+    ada.address.clone_from(&server.address);
+    let mut stream = Stream::open(&ada, "/live/participant/referral-count", &token).await;
+    stream.until("HTTP/1.1 200").await;
+    let refused = ada.get(&path).await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    server.stop().await;
+    // What the server has too little of is no fault of the caller.
+    let server = second_server(&database, &["--streams", "1"]).await;
+    ada.address.clone_from(&server.address);
+    let _held = server.client().watch_events(&[], "", "").await.unwrap();
+    assert_eq!(ada.get(&path).await.status, 503);
     server.stop().await;
     database.check().await;
 }

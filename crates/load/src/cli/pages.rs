@@ -4,14 +4,14 @@ use clap::Args;
 
 use super::money_back::on_own_server;
 use super::{CliError, at_least_one, now, say};
-use crate::pages::{Pages, pages};
+use crate::pages::{MAX_PAGES_OF_SESSION, Pages, pages};
 
 #[derive(Args)]
 pub(super) struct PagesOptions {
     /// Participants of the program
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     participants: u64,
-    /// People who have signed in
+    /// People who have signed in, at least one for eight pages
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = at_least_one)]
     people: usize,
     /// Live pages of these people, all open at the same time
@@ -36,8 +36,8 @@ impl PagesOptions {
         let Self { participants, people, pages: live, rate, concurrency, connections, seed } = self;
         let settings = Pages {
             participants,
-            // Nobody signs in without a page.
-            people: people.min(live),
+            // Nobody signs in without a page, or has more pages than a session may have.
+            people: people.clamp(live.div_ceil(MAX_PAGES_OF_SESSION), live),
             pages: live,
             rate: f64::from(rate),
             concurrency,

@@ -33,6 +33,8 @@ use contract::pb::{
 };
 use domain::Timestamp;
 
+/// Live pages of one session: the server lets it have no more.
+pub const MAX_PAGES_OF_SESSION: usize = 8;
 /// How often each first page is fetched to be measured, after a few that are not.
 const FETCHED: usize = 100;
 const WARM_UP: usize = 10;

@@ -38,7 +38,9 @@ pub(super) async fn follow(
                 let sent = if change.entries.is_empty() && !change.snapshot {
                     messages.beat(token).await
                 } else {
+                    let turn = visit.turn().await;
                     let board = board(&visit, &program_id, &user_id, "").await?;
+                    drop(turn);
                     let place = path(&program_id, "leaderboard");
                     let html = look::board(&board, &program, &place, visit.reader());
                     messages.part(html.into_string(), token).await

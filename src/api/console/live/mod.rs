@@ -1,9 +1,9 @@
 //! What pages follow: streams of server-sent events, whose ids are the tokens of our own streams. A browser that comes
 //! back goes on after the last id that it has seen, with neither a gap nor a repetition.
 //!
-//! A message is one of four, as `console/assets/live.js` says: `part` has elements for the page, `beat` says that the
-//! stream is alive, `reload` that the page has to be fetched again, and `end` where to go as the session has ended. A
-//! stream that ends otherwise is opened again by the page.
+//! A message is one of five, as `console/assets/live.js` says: `part` has elements for the page, `beat` says that the
+//! stream is alive, `reload` that the page has to be fetched again, `wait` that other pages of the session have taken
+//! its place, and `end` where to go as the session has ended. A stream that ends otherwise is opened again by the page.
 
 pub(super) mod fraud;
 mod leaderboard;
@@ -11,11 +11,14 @@ mod log;
 mod overview;
 mod participant;
 mod payout;
+pub(super) mod places;
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -24,9 +27,11 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use super::visit::Visit;
 use super::{Console, faults};
+use crate::api::http::refusals::whole_seconds;
 use crate::api::pb::ErrorReason;
 
 /// How many messages may wait for one browser.
@@ -44,6 +49,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/live/fraud", get(fraud::follow))
         .route("/live/payout/{program}/{payout}", get(payout::follow))
         .route("/live/fraud/{flag}", get(fraud::follow_one))
+        .route_layer(from_fn(places::bounded))
 }
 
 /// The token after which a stream goes on: the id of the last message, or what the page says.
@@ -134,8 +140,27 @@ fn cannot_begin(visit: &Visit, status: &Status) -> Response {
     match last(visit, status) {
         Some(message) => answer(Body::from(message)),
         None if status.code() == Code::NotFound => StatusCode::NOT_FOUND.into_response(),
+        None if is_of_caller(status) => {
+            let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            too_many(wait.unwrap_or_default())
+        }
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
+}
+
+/// Whether a status is about what the caller may do, and not about what the server can do now.
+fn is_of_caller(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let limit_of = details.error_info().and_then(|info| info.metadata.get("limit_of"));
+    faults::is(status, ErrorReason::RateLimited)
+        || faults::is(status, ErrorReason::TooManyStreams)
+            && limit_of.is_some_and(|limit_of| limit_of == "caller")
+}
+
+/// The answer to somebody who has as much as they may have.
+fn too_many(wait: Duration) -> Response {
+    let retry_after = [(header::RETRY_AFTER, whole_seconds(wait))];
+    (StatusCode::TOO_MANY_REQUESTS, retry_after).into_response()
 }
 
 /// The answer to somebody who has not signed in, or may not follow this.
@@ -155,6 +180,7 @@ fn answer(body: Body) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::errors::status;
 
     #[test]
     fn a_message_has_its_id_and_every_line_of_its_data() {
@@ -163,5 +189,16 @@ mod tests {
             "id: t1\nevent: part\ndata: <p>a\ndata: b</p>\n\n"
         );
         assert_eq!(event("beat", "", ""), "event: beat\ndata: \n\n");
+    }
+
+    #[test]
+    fn a_limit_of_the_caller_is_not_a_fault_of_the_server() {
+        let refused = |reason, limit_of: &str| {
+            is_of_caller(&status(reason, "refused", &[("limit_of", &limit_of)]))
+        };
+        assert!(refused(ErrorReason::TooManyStreams, "caller"));
+        assert!(refused(ErrorReason::RateLimited, ""));
+        assert!(!refused(ErrorReason::TooManyStreams, "server"));
+        assert!(!refused(ErrorReason::QueueFull, "caller"));
     }
 }

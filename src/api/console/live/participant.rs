@@ -13,7 +13,7 @@ use console::pages::participant::dashboard::{self, FEED};
 use console::pages::participant::earnings::{self, name};
 use console::text::participant::SOMEBODY;
 use http::HeaderMap;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::StreamExt;
 use tonic::Status;
 
@@ -26,10 +26,12 @@ use crate::api::pb::watch_participant_response::Change;
 use crate::api::tokens::consistency_token;
 use crate::api::watch;
 
-/// For so long, changes that come together are put into one message.
-const TOGETHER: Duration = Duration::from_millis(20);
-/// How long after a message the next one comes at the earliest, while there are many changes.
+/// For so long, changes that come together are put into one message: those of one command come within a millisecond.
+const TOGETHER: Duration = Duration::from_millis(3);
+/// How long after a message the next one comes, while there are many changes.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How many messages come without a pause, if there were none for a while.
+const AT_ONCE: u32 = 3;
 /// How many changes one message has at most.
 const MAX_CHANGES: usize = 50;
 
@@ -67,7 +69,12 @@ async fn begin(visit: Visit, program_id: String, headers: &HeaderMap, shown: Sho
         resume_token: resume_token(&visit, headers),
     };
     let program = pb::GetProgramRequest { program_id, ..Default::default() };
-    let (changes, program) = tokio::join!(visit.call(request), visit.look(program));
+    let program = async {
+        // All pages come back at once when a server has started.
+        let _turn = visit.turn().await;
+        visit.look(program).await
+    };
+    let (changes, program) = tokio::join!(visit.call(request), program);
     let begun = changes.and_then(|changes| {
         let program = program?.program.ok_or_else(|| Status::not_found("there is no program"))?;
         Ok((changes, program))
@@ -118,6 +125,8 @@ impl Following {
     async fn run(&self, mut changes: Changes, messages: &Messages) -> Result<(), End> {
         // The page may be older than the stream: its numbers are brought up to date first.
         let mut is_first = true;
+        // When the next message would be due if all had come at their pace.
+        let mut due = Instant::now();
         loop {
             let Some(first) = changes.next().await.transpose()? else { return Ok(()) };
             let began = Instant::now();
@@ -136,14 +145,16 @@ impl Following {
             }
             is_first = false;
             self.tell(&happened, &token, messages).await?;
-            sleep_until(began + PAUSE).await;
+            due = due.max(began) + PAUSE;
+            let ahead = due.saturating_duration_since(Instant::now());
+            sleep(ahead.saturating_sub(PAUSE * AT_ONCE)).await;
         }
     }
 
     /// Sends what has happened, and how things stand now: the numbers at once, then what takes longer to read.
     async fn tell(&self, happened: &[Change], token: &str, messages: &Messages) -> Result<(), End> {
         let (program, reader) = (&self.program, self.visit.reader());
-        let turn = self.visit.console().turn().await;
+        let turn = self.visit.turn().await;
         let (state, _) = present(&self.visit, &program.program_id, &self.user_id).await?;
         let since = consistency_token(self.visit.console().context(), state.position);
         let of = Of { visit: &self.visit, program, user_id: &self.user_id };
@@ -166,7 +177,7 @@ impl Following {
         drop(turn);
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
-        let turn = self.visit.console().turn().await;
+        let turn = self.visit.turn().await;
         let (levels, days, visits) = tokio::join!(of.levels(&since), of.days(&since), of.visits());
         drop(turn);
         let rest = [
