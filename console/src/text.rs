@@ -104,6 +104,9 @@ pub mod refused {
     pub const TOO_LARGE: &str = "That was too much";
     pub const TOO_LARGE_WORDS: &str =
         "The form is larger than this server takes. Nothing was changed.";
+    pub const TOO_SLOW: &str = "This did not arrive in time";
+    pub const TOO_SLOW_WORDS: &str = "Only a part of the form has arrived, so nothing was changed. \
+        Go back, and send it again.";
     pub const TOO_MANY: &str = "Too many requests";
     pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
     pub const UNAVAILABLE: &str = "Not now";
@@ -322,6 +325,7 @@ pub mod faults {
                 "Usernames have letters, digits, dots, hyphens and underscores, and begin with a letter or digit."
             }
             "INVALID_DISPLAY_NAME" => "This name has characters that cannot be shown.",
+            "INVALID_NOTE" => "This has characters that cannot be shown, or more than one line.",
             "INVALID_REFERRAL_CODE" => "This is no code.",
             "INVALID_CURRENCY" => "Write the code of a currency, such as USD.",
             "AMOUNT_NOT_POSITIVE" | "AMOUNT_IS_ZERO" => "The amount must be more than zero.",

@@ -20,6 +20,7 @@ use super::visit::Visit;
 use super::{Console, faults};
 use crate::access::passwords;
 use crate::api::Context;
+use crate::api::http::refusals::whole_seconds;
 use crate::api::pb::ErrorReason;
 
 /// Pages shorter than this are not worth compressing, in bytes.
@@ -65,6 +66,8 @@ pub(super) enum Refused {
     Elsewhere,
     /// The form is larger than pages take.
     TooLarge,
+    /// The form has not arrived in time.
+    TooSlow,
     /// There were too many requests; the next one is admitted after this time.
     TooMany(Duration),
     /// The server cannot know who comes.
@@ -109,6 +112,7 @@ impl Refused {
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, words::TOO_LARGE, words::TOO_LARGE_WORDS)
             }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, words::TOO_SLOW, words::TOO_SLOW_WORDS),
             Self::TooMany(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, words::TOO_MANY, words::TOO_MANY_WORDS)
             }
@@ -129,7 +133,8 @@ impl Refused {
             | Self::SignIn
             | Self::Forged
             | Self::Elsewhere
-            | Self::TooLarge => None,
+            | Self::TooLarge
+            | Self::TooSlow => None,
         }
     }
 
@@ -268,8 +273,7 @@ async fn refusal(visit: &Visit, refused: &Refused) -> Response {
     let page = refused::page(&view, sidebar.as_ref(), visit.reader());
     let mut response = visit.page_with(code, page);
     if let Some(wait) = refused.retry_after() {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait));
     }
     response
 }

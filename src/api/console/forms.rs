@@ -7,7 +7,10 @@ use http::header;
 use url::form_urlencoded;
 
 use super::answers::Refused;
+use super::faults;
 use super::visit::Visit;
+use crate::api::pb::ErrorReason;
+use crate::api::transport::Arrival;
 
 /// The longest form that is read, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -69,8 +72,13 @@ impl<S: Sync> FromRequest<S> for SentForm {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Refused::Forged);
         }
+        let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
         let body = to_bytes(request.into_body(), MAX_FORM_BYTES).await;
-        let body = body.map_err(|_| Refused::TooLarge)?;
+        let body = body.map_err(|_| match arrival.failed() {
+            Some(status) if faults::is(&status, ErrorReason::RequestIncomplete) => Refused::TooSlow,
+            Some(status) => status.into(),
+            None => Refused::TooLarge,
+        })?;
         let form = Self(form_urlencoded::parse(&body).into_owned().collect());
         if visit.has_sent(form.get("form_token")) { Ok(form) } else { Err(Refused::Forged) }
     }

@@ -124,14 +124,7 @@ impl Handlers {
                            rejects the referral takes rewards back";
             fields.fault("reverse_rewards", ErrorReason::UnsupportedField, message);
         }
-        if request.note.chars().count() > MAX_NOTE_CHARS {
-            let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
-            fields.fault("note", ErrorReason::FieldTooLong, message);
-        }
-        if request.note.contains('\0') {
-            fields.fault("note", ErrorReason::NulCharacter, "must not contain NUL");
-        }
-        let note = Some(request.note.trim()).filter(|note| !note.is_empty());
+        let note = fields.line("note", &request.note, MAX_NOTE_CHARS);
         let note = note.map(|note| Personal(note.into()));
         let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
         self.admit_program(&call, &flag_id).await?;

@@ -18,12 +18,13 @@ use tonic_types::StatusExt;
 use url::form_urlencoded;
 
 use super::State;
-use super::refusals::whole_seconds;
+use super::refusals::{self, whole_seconds};
 use crate::api::Context;
 use crate::api::account::{confirmation, password_reset};
 use crate::api::console::{POLICY, mailed_page, password_rules};
 use crate::api::errors::reason_name;
 use crate::api::pb::ErrorReason;
+use crate::api::transport::Arrival;
 use crate::store::{Actor, Door};
 
 /// The longest form that is read, in bytes: a token and a password, each letter of which takes up to 12 bytes.
@@ -52,7 +53,7 @@ impl Page<'_> {
     fn answer(self, context: &Context) -> Response {
         let Self { code, title, text, form, is_done } = self;
         let rules = password_rules(context.access.passwords().settings());
-        let view = View { title, words: text, form, rules: &rules, is_done };
+        let view = View { title, words: text, form, rules: &rules, choices: &[], is_done };
         let mut response = (code, Html(mailed_page(context, &view))).into_response();
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
         response
@@ -60,7 +61,7 @@ impl Page<'_> {
 }
 
 async fn ask_to_confirm(Extracted(state): Extracted<State>, uri: Uri) -> Response {
-    const TITLE: &str = "Confirm your e-mail address";
+    const TITLE: &str = "Confirm your e\u{2011}mail address";
     let context = &state.context;
     let Some(token) = token_of(&uri) else { return incomplete(context, TITLE) };
     let (code, form) = (StatusCode::OK, Some((Form::Confirm, &*token)));
@@ -78,7 +79,7 @@ async fn ask_to_confirm(Extracted(state): Extracted<State>, uri: Uri) -> Respons
 }
 
 async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Response {
-    const TITLE: &str = "Confirm your e-mail address";
+    const TITLE: &str = "Confirm your e\u{2011}mail address";
     let fields = match sent(request).await {
         Ok(fields) => fields,
         Err(refused) => return refused,
@@ -159,11 +160,15 @@ fn token_of(uri: &Uri) -> Option<String> {
 async fn sent(request: Request<Body>) -> Result<Vec<(String, String)>, Response> {
     if !is_form(request.headers()) {
         let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(super::refusals::refuse(request.headers(), code));
+        return Err(refusals::refuse(request.headers(), code));
     }
     let headers = request.headers().clone();
+    let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
     let Ok(body) = to_bytes(request.into_body(), MAX_FORM_BYTES).await else {
-        return Err(super::refusals::refuse(&headers, StatusCode::PAYLOAD_TOO_LARGE));
+        return Err(match arrival.failed() {
+            Some(status) => refusals::incomplete(&headers, &status),
+            None => refusals::refuse(&headers, StatusCode::PAYLOAD_TOO_LARGE),
+        });
     };
     Ok(form_urlencoded::parse(&body).into_owned().collect())
 }

@@ -26,7 +26,7 @@ pub(super) fn too_many(headers: &HeaderMap, wait: Duration) -> Response {
 }
 
 /// The value of `Retry-After`: whole seconds, at least one.
-pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
+pub(in crate::api) fn whole_seconds(wait: Duration) -> HeaderValue {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     HeaderValue::from(seconds.max(1))
 }

@@ -208,3 +208,20 @@ async fn the_queue_follows_what_happens_to_flags_without_a_gap() {
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn a_note_that_cannot_be_shown_is_a_fault_at_its_field() {
+    let Scene { database, server, mut ada, at, .. } = scene().await;
+    let queue = format!("/o/fraud?at={at}");
+    let flags = flags_of(&Browser::shown(&ada.get(&queue).await));
+    let note = "\u{202e}desaeler";
+    let fields = [("flag_id", &*flags[0]), ("decision", "released"), ("note", note)];
+    let answer = ada.fill(&queue, "/o/fraud", &fields).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let html = answer.text();
+    let fault = format!("id=\"note-{}-fault\"", flags[0]);
+    assert!(html.contains(&fault) && html.contains("cannot be shown"), "{html}");
+    assert_eq!(html.matches("aria-invalid=\"true\"").count(), 1, "{html}");
+    server.stop().await;
+    database.check().await;
+}

@@ -1,5 +1,9 @@
 //! What is refused, and what is harmless.
 
+use testing::second_server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
 use contract::pb::{LogoutRequest, SetUserRoleRequest, UserRole};
 
@@ -289,6 +293,26 @@ async fn forms_and_links_mean_whom_they_stand_for_whatever_the_id_is_like() {
     let answer = ada.get("/o/users?q=victim").await;
     assert_eq!(answer.header("location"), Some("/o/users/victim"));
     assert_eq!(ada.get("/o/users?q=%00").await.status, 200);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_arrive_in_time_is_too_late_and_not_too_large() {
+    let (database, server, _) = server_with(&[]).await;
+    server.stop().await;
+    let server = second_server(&database, &["--request-timeout-s", "1"]).await;
+    let mut connection = TcpStream::connect(&server.address).await.unwrap();
+    let request = format!(
+        "POST /sign-in HTTP/1.1\r\nhost: x\r\n{FORM}\r\n{SAME_ORIGIN}\r\naccept: text/html\r\n\
+         content-length: 100\r\n\r\nlogin=ada"
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("This did not arrive in time"), "{answer}");
     server.stop().await;
     database.check().await;
 }

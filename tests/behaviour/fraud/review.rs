@@ -2,6 +2,7 @@
 
 use contract::pb::*;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use super::*;
 use crate::support::{log_length, refused, server_with};
@@ -286,6 +287,13 @@ async fn decisions_that_cannot_be_made_are_refused_with_what_is_wrong() {
             status.message().contains(field) || format!("{status:?}").contains(field),
             "{field}"
         );
+    }
+    for note in ["two\r\nlines", "\u{202e}desaeler", "zero\u{200b}width"] {
+        let answer = resolve(&client, "nothing", FraudDecision::Released, note).await;
+        let status = refused(answer, Code::InvalidArgument, "INVALID_FIELD");
+        let details = status.get_error_details();
+        let fault = &details.bad_request().unwrap().field_violations[0];
+        assert_eq!((&*fault.field, &*fault.reason), ("note", "INVALID_NOTE"), "{note:?}");
     }
     let request = ResolveFraudFlagRequest {
         flag_id: "nothing".into(),

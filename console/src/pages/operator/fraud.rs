@@ -368,6 +368,9 @@ fn finding(finding: &FraudFinding, reader: &Reader) -> Markup {
 
 fn decide(flag: &FraudFlag, form: &Form<'_>, reader: &Reader) -> Markup {
     let id = format!("note-{}", flag.flag_id);
+    let fault_id = format!("{id}-fault");
+    let faults = form.sent.faults_of("note").collect::<Vec<_>>();
+    let is_invalid = !faults.is_empty();
     let has_account = flag.referee.is_some();
     let decisions = [
         ("released", "r", text::RELEASE, "button", true),
@@ -385,7 +388,8 @@ fn decide(flag: &FraudFlag, form: &Form<'_>, reader: &Reader) -> Markup {
             }
             div.row {
                 input.input.note id=(id) name="note" maxlength="2000" autocomplete="off" value=(form.sent.value("note"))
-                    placeholder=(text::NOTE) aria-label=(text::NOTE) data-key="n";
+                    placeholder=(text::NOTE) aria-label=(text::NOTE) data-key="n"
+                    aria-invalid=[is_invalid.then_some("true")] aria-describedby=[is_invalid.then_some(&fault_id)];
                 @if has_account {
                     label.check {
                         input type="checkbox" name="reverse_rewards" value="on" data-key="b"
@@ -393,6 +397,9 @@ fn decide(flag: &FraudFlag, form: &Form<'_>, reader: &Reader) -> Markup {
                         span { (text::TAKE_BACK) }
                     }
                 }
+            }
+            @if is_invalid {
+                div.field { span.fault id=(fault_id) { span { @for fault in &faults { (fault) " " } } } }
             }
             div.actions {
                 @for (value, key, words, class, is_there) in decisions {

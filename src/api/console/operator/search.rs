@@ -19,10 +19,11 @@ pub(super) async fn find(visit: &Visit, wanted: &str) -> Result<Option<String>, 
     let by_id = pb::GetUserRequest { user_id: wanted.into(), ..Default::default() };
     let by_name = pb::FindUserRequest { username: wanted.into(), ..Default::default() };
     let by_code = pb::FindUserRequest { referral_code: wanted.into(), ..Default::default() };
-    if let Some(found) = known(visit.call(by_id).await.map(|found| found.user))? {
+    let (by_id, by_name) = tokio::join!(visit.call(by_id), visit.call(by_name));
+    if let Some(found) = known(by_id.map(|found| found.user))? {
         return Ok(Some(found));
     }
-    if let Some(found) = known(visit.call(by_name).await.map(|found| found.user))? {
+    if let Some(found) = known(by_name.map(|found| found.user))? {
         return Ok(Some(found));
     }
     known(visit.call(by_code).await.map(|found| found.user))
