@@ -12,7 +12,8 @@ test("every page of the door is accessible in both themes and at all widths", as
   for (const colorScheme of ["light", "dark"]) {
     const page = await visitor(browser, { colorScheme });
     const faults = watch(page);
-    for (const path of ["/", "/sign-in", "/register", "/join/NOCODE12", "/forgot"]) {
+    const mailed = ["/confirm-email?token=abc", "/reset-password?token=abc", "/unsubscribe"];
+    for (const path of ["/", "/sign-in", "/register", "/join/NOCODE12", "/forgot", "/nothing", ...mailed]) {
       await page.goto(path);
       for (const width of SIZES) {
         await page.setViewportSize({ width, height: 800 });
@@ -310,6 +311,92 @@ test("forms are sent without a reload, with their faults at the fields, and name
   expect(await page.evaluate(() => document.documentElement.dataset.theme)).toBe("dark");
   await page.reload();
   expect(await page.evaluate(() => document.documentElement.dataset.theme)).toBe("dark");
+  faults.none();
+});
+
+test("a statement is printed on its own: whole, light, without what is for a screen", async ({ browser }) => {
+  const page = await visitor(browser);
+  const faults = watch(page);
+  const [ada, bob] = [fresh("ada"), fresh("bob")];
+  await join(page, ada, PROGRAM);
+  const other = await browser.newPage();
+  await join(other, bob, PROGRAM, await codeOf(page));
+  // As many as the cap lets through, which need more than one sheet.
+  for (let count = 0; count < 20; count += 1) buy(bob, 100_000, "INR");
+  await page.goto(`/p/${PROGRAM}/statement`);
+  await page.getByRole("button", { name: "Dark" }).click();
+  await expect(page.locator("html")).toHaveAttribute("data-theme", "dark");
+  const entries = page.locator("table tbody tr", { hasText: "Commission" });
+  await expect(entries).toHaveCount(20);
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  expect(await ground()).not.toBe("rgb(255, 255, 255)");
+  // The width of the window that a printer is sent from makes no difference to what is on the paper.
+  for (const width of [360, 794]) {
+    await page.setViewportSize({ width, height: 1123 });
+    await page.emulateMedia({ media: "print", colorScheme: "dark" });
+    const onScreen = "button, a.button, input, nav, .sidebar, .topbar, .skip, .toasts, .live";
+    expect(await page.locator(onScreen).filter({ visible: true }).count(), `${width}`).toBe(0);
+    await expect(page.getByRole("heading", { name: /^Statement/ })).toBeVisible();
+    // Every column of every row, each fact once.
+    for (const row of [entries.first(), entries.last()]) {
+      for (const cell of await row.locator("td").all()) await expect(cell).toBeVisible();
+      await expect(row.locator("small.phone")).toBeHidden();
+    }
+    const clipped = await page.locator(".table-frame").evaluateAll((frames) =>
+      frames.filter((frame) => getComputedStyle(frame).overflow !== "visible").length);
+    expect(clipped).toBe(0);
+    // Dark letters on white paper.
+    expect(await ground()).toBe("rgb(255, 255, 255)");
+    const letters = await entries.first().evaluate((row) => getComputedStyle(row).color);
+    const [red, green, blue] = letters.match(/\d+/g).map(Number);
+    expect(Math.max(red, green, blue), letters).toBeLessThan(100);
+    await page.emulateMedia({ media: "screen" });
+  }
+  // More than a page of paper has room for.
+  const paper = (await page.pdf({ preferCSSPageSize: true })).toString("latin1");
+  expect(paper.match(/\/Type\s*\/Page\b/g)?.length).toBeGreaterThan(1);
+  faults.none();
+});
+
+test("a notice is shown once, also on a page that fetches itself again", async ({ browser }) => {
+  const program_id = fresh("paying");
+  const rewards = [{ rule: "share", level: 1, kind: "REWARD_KIND_COMMISSION", rate_bps: 500 }];
+  call("ProgramService/PublishProgram", {
+    program: {
+      program_id, rewards, display_name: program_id, unit: "EUR", pays_out: true, base_url: "https://example.com/join",
+      attach: "ATTACH_POLICY_ANY_TIME", earn_on: "EARN_ON_EVERY_PURCHASE", purchase_currency_code: "EUR",
+      leaderboard: "LEADERBOARD_METRIC_EARNINGS",
+    },
+  });
+  const page = await operator(browser);
+  const faults = watch(page);
+  // How often each notice has come, whether or not it is still there.
+  await page.addInitScript(() => {
+    globalThis.notices = [];
+    new MutationObserver((changes) => {
+      for (const { target, addedNodes } of changes) {
+        if (target instanceof Element && target.id === "toasts") {
+          for (const added of addedNodes) if (added instanceof HTMLElement) globalThis.notices.push(added.innerText);
+        }
+      }
+    }).observe(document, { childList: true, subtree: true });
+  });
+  await page.goto("/o/payouts");
+  await page.locator("#program_id").selectOption(program_id);
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await expect(page.getByText("The payout is created")).toBeVisible();
+  // The payout is collected, upon which its page fetches itself.
+  await expect(page.locator("#payout-sums .badge")).toHaveText("Open");
+  await follows(page);
+  expect(new URL(page.url()).searchParams.has("done")).toBe(false);
+  const notices = await page.evaluate(() => globalThis.notices);
+  expect(notices.filter((said) => said.includes("The payout is created"))).toHaveLength(1);
+  await page.reload();
+  await follows(page);
+  await expect(page.locator(".toast")).toHaveCount(0);
+  // Nor does a notice come twice that the browser itself has led to.
+  await page.goto("/o/users?done=saved");
+  await expect(page).toHaveURL(/\/o\/users$/);
   faults.none();
 });
 

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::door::side;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app, door};
 use crate::parts::empty;
@@ -23,7 +24,7 @@ pub fn page(view: &View<'_>, sidebar: Option<&Sidebar<'_>>, reader: &Reader) -> 
         Page { reader, title: view.title, live: None, done: None, celebration: None, shared: None };
     match sidebar {
         Some(sidebar) => app(&page, sidebar, &main(view, reader)),
-        None => door(&page, &html! { h2 { (text::PRODUCT) } }, &main(view, reader)),
+        None => door(&page, &side(false), &main(view, reader)),
     }
 }
 

@@ -29,6 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::body::Body;
 use tower::ServiceExt;
 
+use self::form::Form;
 use self::media::Grpc;
 use super::Context;
 use super::console::{self, Console};
@@ -90,9 +91,14 @@ pub(super) struct State {
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.
 pub(super) fn router(state: State, grpc: Router, layers: &Layers) -> Router {
     let unknown = layers.wrap(UnknownMethod);
+    let nothing = console::nothing(state.console.clone());
     let unknown_method = async move |request: Request| {
-        let Ok(response) = unknown.oneshot(request.map(Body::new)).await;
-        response.into_response()
+        let Ok(response) = if is_of_person(&request) {
+            nothing.oneshot(request).await
+        } else {
+            unknown.oneshot(request.map(Body::new)).await.map(IntoResponse::into_response)
+        };
+        response
     };
     let wrong_method = unknown_method.clone();
     let wrong_method = async move |request: Request| {
@@ -107,6 +113,14 @@ pub(super) fn router(state: State, grpc: Router, layers: &Layers) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .merge(grpc)
         .fallback(unknown_method)
+}
+
+/// Whether somebody looks for a page.
+fn is_of_person(request: &Request) -> bool {
+    let headers = request.headers();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && Grpc::of(headers).is_none()
+        && Form::asked_for(headers) == Form::Html
 }
 
 /// Headers that keep browsers from misusing an answer. A handler that needs others sets them itself.

@@ -7,12 +7,14 @@
 use axum::body::Bytes;
 use axum::extract::State as Extracted;
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use console::pages::door::mailed::View;
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::json;
 use url::form_urlencoded;
 
 use super::State;
 use super::form::Form;
+use crate::api::console::{POLICY, mailed_page};
 use crate::api::errors::ApiError;
 use crate::api::pb::ErrorReason;
 use crate::engine::Submission;
@@ -20,11 +22,6 @@ use crate::mails::unsubscribing::Unsubscribing;
 use crate::store::{Actor, Door, StoreError, in_time, mails, own_profile};
 use domain::decide::Command;
 use domain::{MailKind, UserId};
-
-/// The page may send its own form.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-);
 
 /// The page with the buttons.
 pub(super) async fn show(
@@ -34,8 +31,8 @@ pub(super) async fn show(
 ) -> Response {
     let kind = match known(&state, &uri).await {
         Ok(Some((_, kind))) => kind,
-        Ok(None) => return nothing(&headers),
-        Err(error) => return not_now(&headers, &error),
+        Ok(None) => return nothing(&state, &headers),
+        Err(error) => return not_now(&state, &headers, &error),
     };
     let mut choices = vec![("all", "No more mails at all".to_owned())];
     // There is one welcome. Whoever does not want it wants no mails.
@@ -43,7 +40,7 @@ pub(super) async fn show(
         choices.insert(0, ("kind", format!("No more mails about {}", about(kind))));
     }
     let detail = "Which mails do you no longer want?";
-    answer(&headers, StatusCode::OK, "Unsubscribe", detail, &choices)
+    answer(&state, &headers, StatusCode::OK, "Unsubscribe", detail, &choices)
 }
 
 /// Switches off the mails of the token's kind or, if the form or the token says so, all.
@@ -55,23 +52,23 @@ pub(super) async fn unsubscribe(
 ) -> Response {
     let (user_id, kind) = match known(&state, &uri).await {
         Ok(Some(known)) => known,
-        Ok(None) => return nothing(&headers),
-        Err(error) => return not_now(&headers, &error),
+        Ok(None) => return nothing(&state, &headers),
+        Err(error) => return not_now(&state, &headers, &error),
     };
     let all = form_urlencoded::parse(&body).any(|(name, value)| name == "which" && value == "all");
     let kinds: &[MailKind] =
         if all || kind == MailKind::Welcome { &MailKind::OPTIONAL } else { &[kind] };
     match switch_off(&state, &user_id, kinds).await {
-        Ok(false) => nothing(&headers),
+        Ok(false) => nothing(&state, &headers),
         Ok(true) => {
             let detail = if kinds.len() > 1 {
                 "You will get no more mails, except those that you ask for.".into()
             } else {
                 format!("You will get no more mails about {}.", about(kind))
             };
-            answer(&headers, StatusCode::OK, "Unsubscribed", &detail, &[])
+            answer(&state, &headers, StatusCode::OK, "Unsubscribed", &detail, &[])
         }
-        Err(error) => not_now(&headers, &error.0),
+        Err(error) => not_now(&state, &headers, &error.0),
     }
 }
 
@@ -127,21 +124,22 @@ fn about(kind: MailKind) -> &'static str {
 }
 
 /// The page of a link that is wrong, and of one whose user was erased: nobody learns which.
-fn nothing(headers: &HeaderMap) -> Response {
+fn nothing(state: &State, headers: &HeaderMap) -> Response {
     let detail = "There is nothing to unsubscribe: the account is gone, or the link is not complete. \
                   In that case, copy it from the mail once more.";
-    answer(headers, StatusCode::NOT_FOUND, "Not found", detail, &[])
+    answer(state, headers, StatusCode::NOT_FOUND, "Not found", detail, &[])
 }
 
-fn not_now(headers: &HeaderMap, error: &dyn std::fmt::Display) -> Response {
+fn not_now(state: &State, headers: &HeaderMap, error: &dyn std::fmt::Display) -> Response {
     tracing::warn!(%error, "a request to unsubscribe could not be carried out");
     let detail = "This does not work at the moment. Please try again later.";
-    answer(headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, &[])
+    answer(state, headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, &[])
 }
 
 /// A page with a button for each choice; for programs a text with the requests that the buttons make. None of the texts
 /// comes from outside.
 fn answer(
+    state: &State,
     headers: &HeaderMap,
     code: StatusCode,
     title: &str,
@@ -150,14 +148,11 @@ fn answer(
 ) -> Response {
     let wanted = Form::asked_for(headers);
     let body = match wanted {
-        Form::Html => format!(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
-             <h1>{title}</h1>\n<p>{detail}</p>\n{}\n</html>\n",
-            buttons(choices)
-        ),
+        Form::Html => {
+            let view =
+                View { title, words: detail, form: None, rules: &[], choices, is_done: false };
+            mailed_page(&state.context, &view)
+        }
         Form::Json => {
             let mut answer = json!({ "title": title, "detail": detail });
             if !choices.is_empty() {
@@ -176,15 +171,4 @@ fn answer(
     let mut response = wanted.answer(code, body);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
-}
-
-fn buttons(choices: &[(&str, String)]) -> String {
-    if choices.is_empty() {
-        return String::new();
-    }
-    let button = |(which, label): &(&str, String)| {
-        format!("<button name=\"which\" value=\"{which}\">{label}</button>\n")
-    };
-    let buttons: String = choices.iter().map(button).collect();
-    format!("<form method=\"post\">\n{buttons}</form>")
 }

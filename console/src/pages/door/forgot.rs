@@ -47,5 +47,5 @@ pub fn page(view: &View, reader: &Reader) -> String {
         }
         p { a href=(reader.to("/sign-in")) { (text::SIGN_IN) } }
     };
-    door(&page, &super::side(), &main)
+    door(&page, &super::side(false), &main)
 }

@@ -46,7 +46,7 @@ pub fn page(view: &View, reader: &Reader) -> String {
             }
         }
     };
-    door(&page, &super::side(), &main)
+    door(&page, &super::side(true), &main)
 }
 
 /// A link to the page, for pages that lead nowhere else.

@@ -1,5 +1,5 @@
-//! What the links in mails lead to: confirming an address, and choosing another password. The forms have no token but
-//! that of the link, and no cookie.
+//! What the links in mails lead to: confirming an address, choosing another password, and which mails are not wanted.
+//! The forms have no token but that of the link, and no cookie.
 
 use maud::html;
 
@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub form: Option<(Form, &'a str)>,
     /// What passwords must be like.
     pub rules: &'a [PasswordRule],
+    /// What can be chosen, by the value that is sent as `which`.
+    pub choices: &'a [(&'a str, String)],
     /// Whether it is time to sign in.
     pub is_done: bool,
 }
@@ -60,8 +62,16 @@ pub fn page(view: &View<'_>, reader: &Reader) -> String {
             None if view.is_done => { p { a.button.first.wide href=(reader.to("/sign-in")) { (text::SIGN_IN) } } }
             None => {}
         }
+        @if !view.choices.is_empty() {
+            // Without an action: it is sent to where the link leads.
+            form.form method="post" {
+                @for (which, label) in view.choices {
+                    button.button.wide name="which" value=(which) { (label) }
+                }
+            }
+        }
     };
-    door(&page, &super::side(), &main)
+    door(&page, &super::side(false), &main)
 }
 
 impl Form {

@@ -11,12 +11,13 @@ use maud::{Markup, html};
 use crate::icons::Icon;
 use crate::text::door as text;
 
-/// What stands beside a form of those who come without an invitation.
-fn side() -> Markup {
+/// What stands beside the page of those who come without an invitation. On phones, only the front has all of it: who
+/// comes to fill in a form does not scroll past it.
+pub(super) fn side(is_front: bool) -> Markup {
     html! {
         h2 { (text::SIDE_TITLE) }
-        p.lead { (text::SIDE_WORDS) }
-        ul.both role="list" {
+        p.lead.beside[!is_front] { (text::SIDE_WORDS) }
+        ul.both.beside[!is_front] role="list" {
             @for (icon, title, words) in [
                 (Icon::SHARE, text::SIDE_SHARE, text::SIDE_SHARE_WORDS),
                 (Icon::COIN, text::SIDE_EARN, text::SIDE_EARN_WORDS),

@@ -104,7 +104,7 @@ fn side(view: &View<'_>, invited: &str, reader: &Reader) -> Markup {
                 }
             }
         },
-        Some(Invitation::Bad(_)) | None => super::side(),
+        Some(Invitation::Bad(_)) | None => super::side(false),
     }
 }
 

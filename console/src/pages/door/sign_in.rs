@@ -87,5 +87,5 @@ pub fn page(view: &View<'_>, reader: &Reader) -> String {
         }
         p { a href=(reader.to("/forgot")) { (words::FORGOT) } }
     };
-    door(&page, &super::side(), &main)
+    door(&page, &super::side(false), &main)
 }

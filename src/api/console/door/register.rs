@@ -86,6 +86,7 @@ pub(in crate::api::console) async fn register(
             words: words::CHECK_MAIL_WORDS,
             form: None,
             rules: &[],
+            choices: &[],
             is_done: false,
         };
         return Ok(visit.page(mailed::page(&view, visit.reader())));
