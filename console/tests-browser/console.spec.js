@@ -273,6 +273,25 @@ test("a page goes on after its connection was cut, and shows what came meanwhile
   await expect(page.locator("#feed li", { hasText: "Commission" })).toHaveCount(1);
 });
 
+test("a stream that is refused comes back when the server has said", async ({ browser }) => {
+  const page = await visitor(browser);
+  const faults = watch(page);
+  await join(page, fresh("ada"), PROGRAM);
+  await follows(page);
+  const asked = [];
+  await page.route("**/live/**", (route) => {
+    asked.push({ method: route.request().method(), at: Date.now() });
+    return asked.length > 2 ? route.continue() : route.fulfill({ status: 429, headers: { "retry-after": "3" } });
+  });
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await expect(page.locator(".page-head .live")).toHaveText("Connecting…");
+  await follows(page);
+  // What the browser tells nobody of the answer to a stream, the second question finds out.
+  expect(asked.map(({ method }) => method)).toEqual(["GET", "HEAD", "GET"]);
+  expect(asked[2].at - asked[1].at).toBeGreaterThanOrEqual(3_000);
+  faults.none();
+});
+
 test("forms are sent without a reload, with their faults at the fields, and names stay text", async ({ browser }) => {
   const page = await browser.newPage();
   const faults = watch(page);

