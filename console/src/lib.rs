@@ -4,6 +4,7 @@
 //! - [`pages`] has a file per page: a `View` of what the page shows, and a function `page`.
 //! - [`page`] is what surrounds every page, [`parts`] what many pages are made of, [`charts`] and [`qr`] draw.
 //! - [`reader`] is who reads: the locale of numbers, the zone of times, the theme.
+//! - [`names`] are what people, programs and items are shown by in place of their ids.
 //! - [`text`] holds every sentence that people read.
 //! - [`assets`] are style, script and icon.
 //!
@@ -14,6 +15,7 @@
 pub mod assets;
 pub mod charts;
 pub mod icons;
+pub mod names;
 pub mod page;
 pub mod pages;
 pub mod parts;

@@ -83,6 +83,8 @@ pub struct Field<'a> {
     pub autofocus: bool,
     /// The rules of a password.
     pub rules: &'a [PasswordRule],
+    /// Usual values, which browsers offer while others can be typed.
+    pub usual: &'a [&'a str],
 }
 
 /// A rule of passwords, and the pattern of those that keep it.
@@ -106,7 +108,7 @@ impl Field<'_> {
     #[must_use]
     pub fn with_value(&self, value: &str, sent: &Sent) -> Markup {
         let kind = if self.kind.is_empty() { "text" } else { self.kind };
-        let rules_id = format!("{}-rules", self.id());
+        let (rules_id, usual_id) = (format!("{}-rules", self.id()), format!("{}-usual", self.id()));
         self.around(sent, |is_invalid, described| {
             html! {
                 input.input #(self.id()) name=(self.name) type=(kind) value=(value) required[self.required]
@@ -114,7 +116,11 @@ impl Field<'_> {
                     autocomplete=[Some(self.autocomplete).filter(|value| !value.is_empty())]
                     inputmode=[Some(self.inputmode).filter(|value| !value.is_empty())]
                     data-rules=[(!self.rules.is_empty()).then_some(&rules_id)]
+                    list=[(!self.usual.is_empty()).then_some(&usual_id)]
                     aria-invalid=[is_invalid.then_some("true")] aria-describedby=[described];
+                @if !self.usual.is_empty() {
+                    datalist id=(usual_id) { @for value in self.usual { option value=(value) {} } }
+                }
             }
         })
     }
@@ -373,12 +379,14 @@ pub fn act(
     }
 }
 
-/// The foot of a list: how much of it is shown, and the way to the next page.
+/// The foot of a list: how much of it is shown, and the way to the next page, and from a later one to the first.
 #[must_use]
 pub fn table_foot(reader: &Reader, words: &str, next: Option<&str>, first: Option<&str>) -> Markup {
+    // What a page has is not what there is.
+    let is_whole = next.is_none() && first.is_none();
     html! {
         div.table-foot {
-            span { (words) }
+            span { @if is_whole { (words) } @else { (text::on_this_page(words)) } }
             span.row {
                 @if let Some(first) = first { a.button href=(reader.to(first)) { (text::TO_THE_FIRST) } }
                 @if let Some(next) = next { a.button href=(reader.to(next)) { (text::NEXT_PAGE) } }

@@ -8,6 +8,8 @@ use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
 };
 
+use crate::reader::{places, plain, signed_minor_units};
+use crate::text::faults::NO_AMOUNT;
 use crate::text::program as text;
 
 /// What all names begin with.
@@ -23,6 +25,10 @@ pub enum Takes {
     Text,
     /// A whole number.
     Whole,
+    /// An amount with the decimals of the program's unit or, of the smallest purchase, of the currency of purchases.
+    Amount,
+    /// A share in percent with two decimals, which is one of ten thousand in the contract.
+    Percent,
     /// A box to tick.
     Tick,
     /// Yes, no, or neither.
@@ -58,6 +64,8 @@ pub fn takes(field: &FieldDescriptor) -> Takes {
             Takes::OneOf(values.map(|value| value.name().into()).collect())
         }
         Kind::String => Takes::Text,
+        _ if field.name().ends_with("_minor") => Takes::Amount,
+        _ if field.name().ends_with("_bps") => Takes::Percent,
         _ => Takes::Whole,
     }
 }
@@ -78,6 +86,34 @@ pub fn key(field: &FieldDescriptor) -> String {
     format!("{}.{}", field.parent_message().name(), field.name())
 }
 
+/// The decimals of a percentage.
+const OF_PERCENT: usize = 2;
+
+/// In what the amounts of a program are.
+pub struct Units {
+    own: String,
+    of_purchases: String,
+}
+
+impl Units {
+    /// The units that are filled in.
+    #[must_use]
+    pub fn of(values: &Values) -> Self {
+        let value = |name: &str| {
+            let path = format!("{ROOT}.{name}");
+            let found = values.iter().find(|(of, _)| *of == path);
+            found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        Self { own: value("unit"), of_purchases: value("purchase_currency_code") }
+    }
+
+    /// The unit of an amount.
+    #[must_use]
+    pub fn of_field(&self, field: &FieldDescriptor) -> &str {
+        if field.name() == "minimum_purchase_minor" { &self.of_purchases } else { &self.own }
+    }
+}
+
 /// Values by the names of their fields.
 pub type Values = Vec<(String, String)>;
 
@@ -88,19 +124,21 @@ pub type Values = Vec<(String, String)>;
 pub fn values(program: &Program) -> Result<Values, String> {
     let mut message = DynamicMessage::new(program_descriptor()?);
     message.transcode_from(program).map_err(|error| error.to_string())?;
+    let units =
+        Units { own: program.unit.clone(), of_purchases: program.purchase_currency_code.clone() };
     let mut values = Values::new();
-    fill_in(&mut values, ROOT, &message);
+    fill_in(&mut values, ROOT, &message, &units);
     Ok(values)
 }
 
-fn fill_in(values: &mut Values, path: &str, message: &DynamicMessage) {
+fn fill_in(values: &mut Values, path: &str, message: &DynamicMessage, units: &Units) {
     for field in fields(&message.descriptor()) {
         let path = format!("{path}.{}", field.name());
         match (takes(&field), &*message.get_field(&field)) {
             (Takes::List(_), Value::List(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Value::Message(item) = item {
-                        fill_in(values, &format!("{path}[{index}]"), item);
+                        fill_in(values, &format!("{path}[{index}]"), item, units);
                     }
                 }
             }
@@ -109,7 +147,7 @@ fn fill_in(values: &mut Values, path: &str, message: &DynamicMessage) {
                     if has_switch {
                         values.push((path.clone(), ON.into()));
                     }
-                    fill_in(values, &path, part);
+                    fill_in(values, &path, part, units);
                 }
             }
             (Takes::Tick, value) => {
@@ -117,16 +155,27 @@ fn fill_in(values: &mut Values, path: &str, message: &DynamicMessage) {
                     values.push((path, ON.into()));
                 }
             }
-            (_, value) => {
-                let is_there = message.has_field(&field);
-                let written = if is_there { written(&field, value) } else { String::new() };
+            (takes, value) => {
+                let number = value.as_i64().or(value.as_i32().map(i64::from));
+                let written = match (takes, number) {
+                    _ if !message.has_field(&field) => String::new(),
+                    (Takes::Amount, Some(minor)) => plain(minor, places(units.of_field(&field))),
+                    (Takes::Percent, Some(bps)) => percent(bps),
+                    _ => written(&field, value),
+                };
                 values.push((path, written));
             }
         }
     }
 }
 
-/// A value as a field has it.
+/// A share of ten thousand in percent, without decimals that say nothing: `5`, `12.5`.
+fn percent(bps: i64) -> String {
+    let percent = plain(bps, OF_PERCENT);
+    percent.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A value as the contract has it.
 fn written(field: &FieldDescriptor, value: &Value) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
@@ -149,7 +198,8 @@ fn written(field: &FieldDescriptor, value: &Value) -> String {
 /// If the contract has no programs.
 pub fn read(values: &Values) -> Result<(Program, Vec<(String, String)>), String> {
     let mut faults = Vec::new();
-    let message = read_message(values, ROOT, &program_descriptor()?, &mut faults);
+    let units = Units::of(values);
+    let message = read_message(values, ROOT, &program_descriptor()?, &units, &mut faults);
     Ok((message.transcode_to().map_err(|error| error.to_string())?, faults))
 }
 
@@ -157,6 +207,7 @@ fn read_message(
     values: &Values,
     path: &str,
     of: &MessageDescriptor,
+    units: &Units,
     faults: &mut Vec<(String, String)>,
 ) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
@@ -168,7 +219,7 @@ fn read_message(
             Takes::List(of) => {
                 let items = (0..count(values, &path)).map(|index| {
                     let path = format!("{path}[{index}]");
-                    Value::Message(read_message(values, &path, &of, faults))
+                    Value::Message(read_message(values, &path, &of, units, faults))
                 });
                 message.set_field(&field, Value::List(items.collect()));
             }
@@ -176,13 +227,13 @@ fn read_message(
                 if has_switch && given.is_empty() {
                     continue;
                 }
-                let part = read_message(values, &path, &of, faults);
+                let part = read_message(values, &path, &of, units, faults);
                 if has_switch || part.fields().next().is_some() {
                     message.set_field(&field, Value::Message(part));
                 }
             }
             _ if given.is_empty() => {}
-            takes => match value(&field, &takes, given) {
+            takes => match value(&field, &takes, given, units) {
                 Ok(value) => message.set_field(&field, value),
                 Err(fault) => faults.push((path, fault.into())),
             },
@@ -191,8 +242,29 @@ fn read_message(
     message
 }
 
-fn value(field: &FieldDescriptor, takes: &Takes, given: &str) -> Result<Value, &'static str> {
+fn value(
+    field: &FieldDescriptor,
+    takes: &Takes,
+    given: &str,
+    units: &Units,
+) -> Result<Value, &'static str> {
+    let whole = |number: Option<i64>, fault| {
+        let value = match field.kind() {
+            Kind::Int32 => number.and_then(|number| i32::try_from(number).ok()).map(Value::I32),
+            _ => number.map(Value::I64),
+        };
+        value.ok_or(fault)
+    };
     match (takes, field.kind()) {
+        (Takes::Amount, _) => {
+            let decimals = places(units.of_field(field));
+            let fault = if decimals == 0 { text::NOT_WHOLE } else { NO_AMOUNT };
+            whole(signed_minor_units(given, decimals), fault)
+        }
+        (Takes::Percent, _) => {
+            let given = given.strip_suffix('%').unwrap_or(given);
+            whole(signed_minor_units(given, OF_PERCENT), text::NO_PERCENTAGE)
+        }
         (Takes::Tick, _) => Ok(Value::Bool(true)),
         (Takes::YesOrNo, _) => given.parse().map(Value::Bool).map_err(|_| text::NOT_A_CHOICE),
         (Takes::OneOf(_), Kind::Enum(of)) => {
@@ -200,8 +272,7 @@ fn value(field: &FieldDescriptor, takes: &Takes, given: &str) -> Result<Value, &
             let number = known.or_else(|| given.parse().ok());
             number.map(Value::EnumNumber).ok_or(text::NOT_A_CHOICE)
         }
-        (Takes::Whole, Kind::Int32) => given.parse().map(Value::I32).map_err(|_| text::NOT_WHOLE),
-        (Takes::Whole, _) => given.parse().map(Value::I64).map_err(|_| text::NOT_WHOLE),
+        (Takes::Whole, _) => whole(given.parse().ok(), text::NOT_WHOLE),
         _ => Ok(Value::String(given.into())),
     }
 }
@@ -387,8 +458,10 @@ mod tests {
                     Takes::YesOrNo => Value::Bool(false),
                     Takes::OneOf(_) => Value::EnumNumber(1),
                     Takes::Text => Value::String(field.name().into()),
-                    Takes::Whole if field.kind() == Kind::Int32 => Value::I32(7),
-                    Takes::Whole => Value::I64(i64::MAX),
+                    Takes::Whole | Takes::Amount | Takes::Percent => match field.kind() {
+                        Kind::Int32 => Value::I32(7),
+                        _ => Value::I64(i64::MAX),
+                    },
                 };
                 message.set_field(&field, value);
             }
@@ -400,7 +473,8 @@ mod tests {
     #[test]
     fn a_program_is_the_same_after_the_form_as_after_the_json() {
         let shipped = FILES.map(|file| from_json(file).unwrap());
-        for program in shipped.into_iter().chain([full(), Program::default()]) {
+        let dinars = Program { unit: "BHD".into(), purchase_currency_code: "JPY".into(), ..full() };
+        for program in shipped.into_iter().chain([full(), dinars, Program::default()]) {
             let (read, faults) = read(&values(&program).unwrap()).unwrap();
             assert_eq!((&read, faults), (&program, Vec::new()));
             assert_eq!(from_json(&json(&program)).unwrap(), program);
@@ -440,7 +514,7 @@ mod tests {
         let (program, faults) = read(&vec![
             given("program.unit", " INR "),
             given("program.hold_days", "a week"),
-            given("program.rewards[1].rate_bps", "5.5"),
+            given("program.rewards[1].rate_bps", "5.555"),
             given("program.rewards[1].rule", "direct"),
             given("program.earn_on", "EARN_ON_NOTHING"),
             given("program.rewards[99999999].rule", "no such item"),
@@ -453,6 +527,42 @@ mod tests {
         assert_eq!(sorted, expected);
         assert_eq!((program.unit.as_str(), program.rewards.len()), ("INR", 2));
         assert_eq!(program.rewards[1].rule, "direct");
+    }
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency_and_shares_are_in_percent() {
+        let program = from_json(FILES[2]).unwrap();
+        let values = values(&program).unwrap();
+        let of = |name: &str| {
+            values.iter().find(|(of, _)| of == name).map(|(_, value)| &**value).unwrap()
+        };
+        assert_eq!(of("program.minimum_purchase_minor"), "1000.00");
+        assert_eq!(of("program.rewards[0].cap_minor"), "1000.00");
+        assert_eq!((of("program.rewards[0].rate_bps"), percent(1_250)), ("5", "12.5".into()));
+        assert_eq!(
+            (percent(0), percent(1_000), percent(1)),
+            ("0".into(), "10".into(), "0.01".into())
+        );
+        let given = |unit: &str, amount: &str, share: &str| {
+            let pair = |name: &str, value: &str| (format!("program.{name}"), value.to_owned());
+            read(&vec![
+                pair("unit", unit),
+                pair("rewards[0].cap_minor", amount),
+                pair("rewards[0].rate_bps", share),
+            ])
+            .unwrap()
+        };
+        let (program, faults) = given("USD", "12.5", "12.5");
+        assert_eq!((program.rewards[0].cap_minor, faults), (Some(1_250), Vec::new()));
+        assert_eq!(program.rewards[0].rate_bps, Some(1_250));
+        let (program, faults) = given("JPY", "12", "5%");
+        assert_eq!((program.rewards[0].cap_minor, faults), (Some(12), Vec::new()));
+        assert_eq!(program.rewards[0].rate_bps, Some(500));
+        for (unit, amount, share) in
+            [("JPY", "12.5", "5"), ("USD", "1.234", "5"), ("USD", "1", "five")]
+        {
+            assert_eq!(given(unit, amount, share).1.len(), 1, "{unit} {amount} {share}");
+        }
     }
 
     #[test]

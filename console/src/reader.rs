@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use prost_types::Timestamp;
 
+use crate::names::Names;
+
 /// The look that a reader has chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Theme {
@@ -55,6 +57,8 @@ pub struct Reader {
     pub theme: Theme,
     /// What paths of pages begin with: the path of the public URL, empty at the top of a host.
     pub root: String,
+    /// The names of those whom the page is about.
+    pub names: Arc<Names>,
 }
 
 impl Reader {
@@ -74,7 +78,14 @@ impl Reader {
             zone: known.unwrap_or(TimeZone::UTC),
             theme,
             root,
+            names: Arc::default(),
         }
+    }
+
+    /// The same reader, of a page about people and programs with these names.
+    #[must_use]
+    pub fn knowing(&self, names: Names) -> Self {
+        Self { names: Arc::new(names), ..self.clone() }
     }
 
     /// The same reader, of something whose times are in UTC whoever reads it. Each of them says so.
@@ -261,6 +272,43 @@ pub fn decimals(unit: &str) -> i16 {
     entry.and_then(|entry| i16::try_from(entry.unit).ok()).unwrap_or_default().max(0)
 }
 
+/// An amount as people write it, `12.50`, in minor units of a currency with so many decimals.
+#[must_use]
+pub fn minor_units(text: &str, decimals: usize) -> Option<i64> {
+    let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > decimals {
+        return None;
+    }
+    format!("{whole}{part:0<decimals$}").parse().ok()
+}
+
+/// The same, perhaps below zero: `-12.50`.
+#[must_use]
+pub fn signed_minor_units(text: &str, decimals: usize) -> Option<i64> {
+    let text = text.trim();
+    // The sign as it is typed, and as pages write it.
+    match text.strip_prefix(['-', '−']) {
+        Some(rest) => minor_units(rest, decimals).map(|minor| -minor),
+        None => minor_units(text.strip_prefix('+').unwrap_or(text), decimals),
+    }
+}
+
+/// An amount as fields and files have it: with a point and without separators.
+#[must_use]
+pub fn plain(minor_units: i64, decimals: usize) -> String {
+    let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
+    let sign = if minor_units < 0 { "-" } else { "" };
+    let (whole, rest) = digits.split_at(digits.len() - decimals);
+    if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
+}
+
+/// The decimals of a unit, as the number of digits.
+#[must_use]
+pub fn places(unit: &str) -> usize {
+    usize::try_from(decimals(unit)).unwrap_or_default()
+}
+
 /// A unit for people: currencies by their code, units of programs in lower case.
 #[must_use]
 pub fn unit_name(unit: &str) -> String {
@@ -322,5 +370,54 @@ mod tests {
         assert!(of(None).contains("28 Nov 2026, 17:30 UTC<"), "{}", of(None));
         assert!(of(Some("No/Where")).contains("UTC"));
         assert!(of(Some("../../etc/passwd")).contains("UTC"));
+    }
+
+    #[test]
+    fn an_amount_has_no_more_decimals_than_its_currency() {
+        for (text, decimals, expected) in [
+            ("12.50", 2, Some(1_250)),
+            (" 12 ", 2, Some(1_200)),
+            ("12.5", 2, Some(1_250)),
+            ("0.05", 2, Some(5)),
+            ("12.505", 2, None),
+            ("12.5", 0, None),
+            ("1200", 0, Some(1_200)),
+            (".5", 2, None),
+            ("-5", 2, None),
+            ("1e3", 2, None),
+            ("", 2, None),
+            ("99999999999999999999", 2, None),
+        ] {
+            assert_eq!(minor_units(text, decimals), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_adjustment_has_a_sign() {
+        for (text, expected) in [
+            ("-12.50", Some(-1_250)),
+            ("−12.50", Some(-1_250)),
+            ("+5", Some(500)),
+            (" 5 ", Some(500)),
+            ("--5", None),
+            ("+-5", None),
+            ("-", None),
+        ] {
+            assert_eq!(signed_minor_units(text, 2), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_read_as_it_was_written() {
+        for (minor, decimals, expected) in [
+            (123_456, 2, "1234.56"),
+            (5, 2, "0.05"),
+            (-5, 2, "-0.05"),
+            (1_200, 0, "1200"),
+            (i64::MAX, 2, "92233720368547758.07"),
+        ] {
+            assert_eq!(plain(minor, decimals), expected);
+            assert_eq!(signed_minor_units(expected, decimals), Some(minor), "{expected}");
+        }
     }
 }

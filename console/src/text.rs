@@ -14,6 +14,8 @@ pub const MENU: &str = "Menu";
 pub const MAIN_MENU: &str = "Main";
 pub const HOME: &str = "Go to the start";
 pub const YOUR_PROGRAMS: &str = "Your programs";
+pub const YOUR_REWARDS: &str = "Your rewards";
+pub const YOUR_ACCOUNT: &str = "Your account";
 pub const SIGN_IN: &str = "Sign in";
 pub const SIGN_OUT: &str = "Sign out";
 pub const THEME: &str = "Theme";
@@ -33,7 +35,13 @@ pub const ACCOUNT: &str = "Account";
 pub const VISITS: &str = "Visits";
 pub const SIGN_UPS: &str = "Sign-ups";
 pub const CONVERSIONS: &str = "Conversions";
-pub const VISITS_WORDS: &str = "A visit is somebody who opens a link to this site, once a day.";
+pub const VISITS_WORDS: &str = "A visit is somebody who opens a link to this site, once a day. \
+    Sign-ups are those that count: not those that are held or were rejected.";
+
+/// How much of a list is shown, where it has other pages.
+pub fn on_this_page(count: &str) -> String {
+    format!("{count} on this page")
+}
 
 pub fn fields_need_another_look(fields: usize) -> String {
     match fields {
@@ -398,7 +406,7 @@ pub mod door {
     pub const EMAIL: &str = "E-mail address";
     pub const CODE: &str = "Referral code";
     pub const CODE_HINT: &str = "If somebody invited you.";
-    pub const INVITATION_WORDS: &str = "Sign up with this invitation, and the program rewards it.";
+    pub const INVITATION_WORDS: &str = "Sign up with this invitation, and start to earn.";
     pub const YOUR_FRIEND: &str = "Your friend";
     pub const OWN_CODE: &str = "You get a code of your own";
     pub const OWN_CODE_WORDS: &str = "With it you bring others. How it works in full stands on its \
@@ -426,17 +434,7 @@ pub mod door {
         if program.is_empty() {
             INVITATION_WORDS.into()
         } else {
-            format!("Sign up with this invitation to “{program}”, and it is rewarded.")
-        }
-    }
-
-    /// Whoever is invited, at the beginning of a sentence about what they get.
-    pub fn newcomer(earn_on: contract::pb::EarnOn) -> &'static str {
-        use contract::pb::EarnOn;
-        match earn_on {
-            EarnOn::Referral | EarnOn::Unspecified => "Whoever signs up",
-            EarnOn::FirstPurchase => "Whoever signs up and buys for the first time",
-            EarnOn::EveryPurchase => "Whoever signs up and buys",
+            format!("Sign up with this invitation to “{program}”. This is what it brings:")
         }
     }
 
@@ -484,14 +482,13 @@ pub mod participant {
     pub const BALANCE_AND_LINK: &str = "Balance and link";
     pub const COUNTERS: &str = "Counters";
     pub const AVAILABLE_TO_YOU: &str = "Available to you";
-    pub const EARNED_IN_ALL: &str = "Earned in all";
-    pub const EARNED: &str = "Earned";
+    pub const EARNED: &str = "Earned by rewards";
     pub const ON_ITS_WAY: &str = "On its way";
     pub const AVAILABLE: &str = "Available";
     pub const SET_ASIDE: &str = "Set aside";
     pub const PAID_OUT: &str = "Paid out";
     pub const SPENT: &str = "Spent";
-    pub const CREDITED: &str = "Credited";
+    pub const CREDITED: &str = "Own purchases";
     pub const YOUR_CODE: &str = "Your code is";
     pub const SHARE_YOUR_LINK: &str = "Share your link";
     pub const SHARE: &str = "Share";
@@ -557,6 +554,8 @@ pub mod participant {
     pub const RESERVED: &str = "Set aside for a payout";
     pub const UNRESERVED: &str = "Back from a payout";
     pub const MOVED: &str = "Moved";
+    pub const OTHERS: &str = "Everybody else";
+    pub const OF_PRESENT: &str = "At present, whatever day is chosen above";
     pub const COUNTED: &str = "one for each referral";
     pub const BY_TIER: &str = "by your tier";
     pub const SOMEBODY: &str = "Somebody";
@@ -596,13 +595,17 @@ pub mod participant {
     pub const ORDERED: &str = "On its way";
     pub const DELIVERED: &str = "Delivered";
     pub const CANCELLED: &str = "Cancelled";
-    pub const PROGRAMS: &str = "Programs";
+    pub const JOIN_PROGRAM: &str = "Join a program";
     pub const PROGRAMS_WORDS: &str = "Join one of these, with a code if somebody gave you one.";
     pub const NO_PROGRAM_LEFT: &str = "There is no other program";
     pub const NO_PROGRAM_LEFT_WORDS: &str = "You take part in all that there are. Come back later.";
     pub const JOIN: &str = "Join";
     pub const CODE: &str = "Referral code, if you have one";
 
+    /// What was earned is what was granted, less what was taken back.
+    pub fn granted_and_taken_back(granted: &str, taken_back: &str) -> String {
+        format!("{granted} granted, {taken_back} taken back")
+    }
     pub fn greeting(name: &str) -> String {
         format!("Hello, {name}")
     }
@@ -746,10 +749,11 @@ pub mod participant {
 
 pub mod statement {
     pub use super::participant::{
-        ADJUSTED, AMOUNT, AVAILABLE, BALANCE, CREDITED, EARNED, EXPIRED, ON_ITS_WAY, PAID_OUT,
-        PART, SET_ASIDE, SHOW, SPENT, TAKEN_BACK, WHAT, WHEN, purchase,
+        ADJUSTED, AMOUNT, AVAILABLE, BALANCE, CREDITED, EXPIRED, ON_ITS_WAY, PAID_OUT, PART,
+        SET_ASIDE, SHOW, SPENT, TAKEN_BACK, WHAT, WHEN, purchase,
     };
 
+    pub const GRANTED: &str = "Rewards granted";
     pub const STATEMENT: &str = "Statement";
     pub const TO_EARNINGS: &str = "Back to the earnings";
     pub const PRINT: &str = "Print";
@@ -800,9 +804,7 @@ pub mod rules {
     pub const EACH_REFERRAL: &str = "Each referral";
     pub const AT_ONCE: &str = "At once";
     pub const QUESTIONS: &str = "Questions";
-    pub const GETS_BY_TIER: &str =
-        "gets points for each referral, by the tier that they have reached";
-    pub const BUYER_IS_CREDITED: &str = "The buyer, for the purchase itself";
+    pub const BUYER_IS_CREDITED: &str = "Your friend, for the purchase itself";
     pub const FIVE_FRIENDS: &str = "You bring five friends.";
     pub const YOU_HAVE: &str = "You have";
     pub const WHEN_DO_I_GET: &str = "When do I get something?";
@@ -813,9 +815,9 @@ pub mod rules {
         "Nothing is lost: the first purchase that is large enough counts.";
     pub const ANY_FIRST_COUNTS: &str =
         "The first purchase is the one that counts, whatever its amount.";
-    pub const HOW_MANY: &str = "How many people can I bring?";
+    pub const HOW_MANY: &str = "How many friends can I bring?";
     pub const ANY_NUMBER: &str = "As many as you like.";
-    pub const CODE_LATER: &str = "Can somebody use my code later?";
+    pub const CODE_LATER: &str = "Can a friend use my code later?";
     pub const ATTACH_ANY_TIME: &str =
         "Yes: also after signing up, as long as nobody else has referred them.";
     pub const ATTACH_AT_REGISTRATION: &str = "No: the code is given when they sign up.";
@@ -830,9 +832,9 @@ pub mod rules {
 
     pub fn joins(attach: AttachPolicy) -> String {
         match attach {
-            AttachPolicy::AnyTime => "Somebody signs up, or adds your code later.",
+            AttachPolicy::AnyTime => "A friend signs up with it, or adds it later.",
             AttachPolicy::RegistrationOnly | AttachPolicy::Unspecified => {
-                "Somebody signs up with it."
+                "A friend signs up with it."
             }
         }
         .into()
@@ -840,31 +842,133 @@ pub mod rules {
     pub fn when(earn_on: EarnOn) -> &'static str {
         match earn_on {
             EarnOn::Referral | EarnOn::Unspecified => {
-                "You get something at once, for each person who comes."
+                "You get something at once, for each friend who comes."
             }
             EarnOn::FirstPurchase => "With their first purchase, you get something.",
             EarnOn::EveryPurchase => "With each of their purchases, you get something.",
         }
     }
+    /// Who gets something when a friend of the reader buys.
     pub fn who(level: i32) -> String {
         match level {
-            0 => "The buyer".into(),
-            1 => "Whoever brought them".into(),
-            2 => "Whoever brought that person".into(),
-            _ => format!("The one {level} levels above"),
+            0 => "Your friend".into(),
+            1 => "You".into(),
+            2 => "The friend who brought you".into(),
+            _ => format!("The person {} levels above you", level - 1),
         }
     }
-    pub fn gets_share(percent: &str) -> String {
-        format!("gets {percent} of the purchase")
+
+    /// Who reads what a rule grants.
+    #[derive(Clone, Copy)]
+    pub enum To<'a> {
+        /// A participant, whose friends come and buy.
+        Participant,
+        /// Somebody whom the person of this name invites.
+        Invited(&'a str),
     }
-    pub fn gets(amount: &str, unit: &str) -> String {
-        format!("gets {amount} {}", crate::reader::unit_name(unit))
+
+    /// What a rule grants.
+    #[derive(Clone, Copy)]
+    pub enum What<'a> {
+        /// A share of the purchase, as a percentage.
+        Share(&'a str),
+        /// An amount with its unit.
+        Amount(&'a str),
+        /// Points by the tier of the earner.
+        ByTier,
+    }
+
+    /// What a rule of a level grants, and for what, as a sentence to whom it concerns.
+    pub fn reward(
+        to: To<'_>,
+        level: i32,
+        earn_on: EarnOn,
+        what: What<'_>,
+        cap: Option<&str>,
+    ) -> String {
+        let (who, gets) = earner(to, level);
+        let got = match what {
+            What::Share(percent) => format!("{percent} of what {} buy", buyers(to, level)),
+            What::Amount(amount) => format!("{amount} {}", occasion(to, level, earn_on)),
+            What::ByTier => match to {
+                To::Participant => {
+                    "points for each friend, by the tier that you have reached".into()
+                }
+                To::Invited(_) => "points for you, by the tier that they have reached".into(),
+            },
+        };
+        format!("{who} {gets} {got}{}.", cap.unwrap_or_default())
+    }
+
+    /// Who earns at a level.
+    fn earner(to: To<'_>, level: i32) -> (String, &'static str) {
+        use super::door::YOUR_FRIEND;
+        match (to, level) {
+            (To::Participant, 0) => (YOUR_FRIEND.into(), "gets"),
+            (To::Participant, _) | (To::Invited(_), 0) => ("You".into(), "get"),
+            (To::Invited(name), 1) => (name.into(), "gets"),
+            (To::Invited(name), _) => {
+                let name = if name == YOUR_FRIEND { "your friend" } else { name };
+                let who = match level {
+                    2 => format!("The friend who invited {name}"),
+                    _ => format!("The person {} levels above {name}", level - 1),
+                };
+                (who, "gets")
+            }
+        }
+    }
+
+    /// Whose purchases bring something to the earner of a level.
+    fn buyers(to: To<'_>, level: i32) -> String {
+        match (to, level) {
+            (To::Invited(_), _) => "you".into(),
+            (To::Participant, 0) => "they".into(),
+            (To::Participant, 1) => "your friends".into(),
+            (To::Participant, 2) => "their friends".into(),
+            (To::Participant, _) => format!("people {level} levels below you"),
+        }
+    }
+
+    /// For what the earner of a level gets an amount.
+    fn occasion(to: To<'_>, level: i32, earn_on: EarnOn) -> String {
+        let (joining, first, every) = match (to, level) {
+            (To::Invited(_), _) => {
+                ("when you join", "for your first purchase", "for each of your purchases")
+            }
+            (To::Participant, 0) => {
+                ("when they join", "for their first purchase", "for each of their purchases")
+            }
+            (To::Participant, 1) => (
+                "for each friend who joins",
+                "for the first purchase of each friend",
+                "for each purchase of a friend",
+            ),
+            (To::Participant, 2) => (
+                "for each friend of a friend who joins",
+                "for the first purchase of each friend of a friend",
+                "for each purchase of a friend of a friend",
+            ),
+            (To::Participant, _) => {
+                let of = format!("people {level} levels below you");
+                return match earn_on {
+                    EarnOn::Referral | EarnOn::Unspecified => format!("when {of} join"),
+                    EarnOn::FirstPurchase => format!("for first purchases of {of}"),
+                    EarnOn::EveryPurchase => format!("for each purchase of {of}"),
+                };
+            }
+        };
+        match earn_on {
+            EarnOn::Referral | EarnOn::Unspecified => joining,
+            EarnOn::FirstPurchase => first,
+            EarnOn::EveryPurchase => every,
+        }
+        .into()
     }
     pub fn up_to(amount: &str, unit: &str) -> String {
         format!(", up to {amount} {} in all", crate::reader::unit_name(unit))
     }
     pub fn buys_for(amount: &str, currency: &str) -> String {
-        format!("Somebody whom you brought buys for {amount} {currency}.")
+        format!("A friend whom you brought buys for {amount} {currency}.")
     }
     pub fn least(amount: &str, currency: &str) -> String {
         if currency.is_empty() {
@@ -874,7 +978,7 @@ pub mod rules {
         }
     }
     pub fn so_many(places: &str) -> String {
-        format!("Up to {places} people.")
+        format!("Up to {places}.")
     }
     pub fn held_for(days: i32) -> String {
         format!(
@@ -924,6 +1028,7 @@ pub mod profile {
     pub const PAYOUT_WORDS: &str = "Where money goes that is paid out. It is not shown here again.";
     pub const PAYOUT_KIND: &str = "Kind";
     pub const PAYOUT_KIND_HINT: &str = "Such as bank or paypal.";
+    pub const PAYOUT_KINDS: [&str; 6] = ["bank", "sepa", "upi", "paypal", "wise", "card"];
     pub const PAYOUT_REFERENCE: &str = "Account";
     pub const PAYOUT_REFERENCE_HINT: &str = "What the bank or service knows you by.";
     pub const SESSIONS: &str = "Sessions";
@@ -1095,6 +1200,7 @@ pub mod program {
     pub const AS_USUAL: &str = "As by default";
     pub const NOT_A_CHOICE: &str = "Choose one from the list.";
     pub const NOT_WHOLE: &str = "Write a whole number.";
+    pub const NO_PERCENTAGE: &str = "Write a percentage, such as 5 or 12.5.";
     pub const PUBLISH: &str = "Publish";
     pub const BACK: &str = "Go on editing";
     pub const PREVIEW_WORDS: &str =
@@ -1188,7 +1294,7 @@ pub mod program {
             }
             "Program.minimum_purchase_minor" => (
                 "Smallest purchase that earns",
-                "In the smallest units of the currency. Left empty: any.",
+                "In the currency of purchases, such as 10. Left empty: any.",
             ),
             "Program.purchase_currency_code" => {
                 ("Currency of purchases", "Such as USD. Left empty: any.")
@@ -1229,18 +1335,14 @@ pub mod program {
                 ("Level", "0 the buyer, 1 who brought them, 2 who brought those.")
             }
             "RewardRule.kind" => ("Kind", ""),
-            "RewardRule.flat_minor" => {
-                ("Fixed amount", "In the smallest units of the program's unit.")
-            }
-            "RewardRule.rate_bps" => {
-                ("Share of the purchase", "In hundredths of a percent: 500 is 5%.")
-            }
+            "RewardRule.flat_minor" => ("Fixed amount", "In the program's unit, such as 5."),
+            "RewardRule.rate_bps" => ("Share of the purchase", "In percent, such as 5 or 12.5."),
             "RewardRule.tiers" => {
                 ("Tiers", "The total by how many were referred. The first tier begins at 0.")
             }
             "RewardRule.count" => ("One whole unit for each referral", ""),
             "RewardRule.cap_minor" => {
-                ("Cap for each earner", "In the smallest units. Left empty: none.")
+                ("Cap for each earner", "In the program's unit. Left empty: none.")
             }
             "Tier.name" => ("Name of the tier", ""),
             "Tier.from_referrals" => ("From so many referrals", ""),
@@ -1261,10 +1363,10 @@ pub mod program {
             "SignUpsPerAddressCheck.max_sign_ups" => ("Sign-ups in order", "Left empty: 5."),
             "SignUpsPerAddressCheck.window_hours" => ("Within hours", "Left empty: 24."),
             "SimilarAddressCheck.min_similarity_bps" => {
-                ("Similarity of addresses", "Of 10000. Left empty: 8500.")
+                ("Similarity of addresses", "In percent. Left empty: 85.")
             }
             "SimilarAddressCheck.min_local_part_similarity_bps" => {
-                ("Similarity before the @", "Of 10000. Left empty: 7000.")
+                ("Similarity before the @", "In percent. Left empty: 70.")
             }
             "ReferralBurstCheck.max_referrals_per_hour" => {
                 ("Referrals in order", "Left empty: 20.")
@@ -1453,8 +1555,9 @@ pub mod review {
             "There are too many to put all in order. These are the gravest {count} of the newest ones."
         )
     }
-    pub fn flag(kind: &str) -> String {
-        format!("Flag: {kind}")
+    /// What was found, and about whom.
+    pub fn kind_about(kind: &str, name: &str) -> String {
+        if name.is_empty() { kind.into() } else { format!("{kind}: {name}") }
     }
     pub fn so_many_wait(count: usize) -> String {
         match count {
@@ -1498,9 +1601,9 @@ pub mod money {
         "Whoever has less is skipped. Left empty: everybody with anything is paid.";
     pub const PAYOUT_ID: &str = "Id of the payout";
     pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
-    pub const WOULD_FIND: &str = "Available now";
-    pub const WOULD_FIND_WORDS: &str = "Of all participants together. Whoever is deactivated, \
-        flagged, below the smallest amount or has no payout method is skipped.";
+    pub const WOULD_FIND: &str = "Available to participants";
+    pub const WOULD_FIND_WORDS: &str = "To all of them together. A payout can pay less: it skips \
+        whoever is deactivated or flagged, has less than the smallest amount, or has no payout method.";
     pub const CSV: &str = "Lines as CSV";
     pub const SO_FAR: &str = "So far";
     pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The \
@@ -1521,12 +1624,16 @@ pub mod money {
         has decided about one by one.";
     pub const ALL_PAID: &str = "All were paid";
     pub const NONE_PAID: &str = "None was paid";
+    pub const NOTHING_RESERVED: &str = "Nothing is left to pay: every line is decided, or everybody \
+        was skipped. Closing the payout notes that it is done.";
+    pub const CLOSE_PAYOUT: &str = "Close the payout";
     pub const REFERENCE: &str = "Provider's reference";
     pub const REFERENCE_HINT: &str = "What the provider calls the transfer. Stays in the log: an \
         id, and nothing about a person.";
     pub const REASON: &str = "Reason";
     pub const REASON_HINT: &str = "A short code such as account_closed, if it was not paid.";
     pub const FACTS: &str = "About this payout";
+    pub const ID: &str = "Id";
     pub const CREATED: &str = "Created";
     pub const CREATED_BY: &str = "By";
     pub const COLLECTED: &str = "Collected";
@@ -1577,7 +1684,7 @@ pub mod money {
     pub const NO_ENTRIES_WORDS: &str = "Whatever moves the balance appears here.";
     pub const AVAILABLE: &str = "Available";
     pub const PENDING: &str = "Pending";
-    pub const EARNED: &str = "Earned";
+    pub const GRANTED: &str = "Rewards granted";
     pub const CREDITED: &str = "Own purchases";
     pub const ADJUSTED: &str = "Adjusted";
     pub const REVERSED: &str = "Taken back";
@@ -1672,17 +1779,17 @@ pub mod money {
     pub fn so_many_redemptions(count: usize) -> String {
         if count == 1 { "1 redemption".into() } else { format!("{count} redemptions") }
     }
-    pub fn fulfil(id: &str) -> String {
-        format!("Say that redemption {id} was handed over")
+    pub fn fulfil(item: &str, name: &str) -> String {
+        format!("Say that {item} was handed over to {name}")
     }
-    pub fn cancel(id: &str) -> String {
-        format!("Cancel redemption {id}")
+    pub fn cancel(item: &str, name: &str) -> String {
+        format!("Cancel {item} of {name}")
     }
     pub fn payout(id: &str) -> String {
         format!("Payout {id}")
     }
-    pub fn of_line(user_id: &str) -> String {
-        format!("(line of {user_id})")
+    pub fn of_line(name: &str) -> String {
+        format!("(line of {name})")
     }
     pub fn so_many_of(some: &str, all: &str) -> String {
         format!("{some} of {all}")
@@ -1699,9 +1806,9 @@ pub mod money {
     pub fn so_many_approvals(count: usize) -> String {
         if count == 1 { "1 approval".into() } else { format!("{count} approvals") }
     }
-    pub fn so_many_approvals_wait(count: usize) -> String {
+    pub fn so_many_approvals_wait(count: &str) -> String {
         match count {
-            1 => "1 request waits for somebody who approves it.".into(),
+            "1" => "1 request waits for somebody who approves it.".into(),
             _ => format!("{count} requests wait for somebody who approves them."),
         }
     }
@@ -1710,7 +1817,10 @@ pub mod money {
 pub mod operator {
     use contract::pb::{MailKind, PaymentIssueKind};
 
-    pub const OPERATING: &str = "Operating";
+    pub const PEOPLE: &str = "People";
+    pub const MONEY: &str = "Money";
+    pub const SYSTEM: &str = "System";
+    pub const ALL_PROGRAMS: &str = "All programs";
     pub const OVERVIEW: &str = "Overview";
     pub const OVERVIEW_WORDS: &str = "All programs, as of a moment ago.";
     pub const USERS: &str = "Users";
@@ -1752,14 +1862,20 @@ pub mod operator {
     pub const NOBODY_TAKES_PART_WORDS: &str =
         "Whoever signs up with a code of this program, or joins it, stands here.";
     pub const REFERRALS_MADE: &str = "Referrals made";
+    pub const REFERRALS_MADE_WORDS: &str =
+        "In any status: those that are held or were rejected, too.";
     pub const OF_THEM_CONVERTED: &str = "Converted of these";
     pub const OF_REFERRALS_CONVERT: &str = "Conversion rate";
     pub const REGISTERED: &str = "Registered";
-    pub const REFERRED: &str = "Referred";
+    pub const REFERRED: &str = "With a referrer";
     pub const ORGANIC: &str = "Without a referrer";
     pub const CONVERTED: &str = "Converted";
-    pub const GRANTED: &str = "Rewards granted";
+    pub const EARNED_BY_ALL: &str = "Earned by participants";
     pub const LIABILITY: &str = "Owed to participants";
+    pub const DEBT: &str = "Owed by participants";
+    pub const SUMS_WORDS: &str = "What participants have earned are their rewards, less what was taken \
+        back. What is owed to them also has their own purchases, where a program credits them, and \
+        adjustments; it no longer has what was redeemed, paid out or has expired.";
     pub const CONVERSION_RATE: &str = "Conversion, 30 days";
     pub const TIME_TO_FIRST: &str = "To the first purchase";
     pub const FILL_WITH_SAMPLE: &str = "Fill with sample people";
@@ -1868,6 +1984,9 @@ pub mod operator {
     pub const QUALIFIED: &str = "Counts";
     pub const NO_REWARD: &str = "No reward";
     pub const DOES_NOT_COUNT: &str = "Does not count";
+    pub const BUYER_CREDITED: &str = "Credited to the buyer";
+    pub const ALL_REFUNDED: &str = "Nothing is left of this purchase to refund.";
+    pub const COPY: &str = "Copy";
     pub const IN_NO_PROGRAM_THEN: &str = "The buyer was in no program, so nobody earned anything.";
     pub const BOUGHT: &str = "Bought";
     pub const RECORDED: &str = "Recorded";
@@ -1879,7 +1998,6 @@ pub mod operator {
     pub const REWARDS: &str = "Rewards";
     pub const REFUND: &str = "Refund";
     pub const REFUND_AMOUNT: &str = "Amount";
-    pub const REFUND_AMOUNT_HINT: &str = "Left empty: all that is left of the purchase.";
     pub const REFUND_REASON: &str = "Reason";
     pub const REFUND_REASON_HINT: &str = "For the records. You can leave it out.";
     pub const PREVIEW: &str = "See what it takes back";
@@ -1911,6 +2029,27 @@ pub mod operator {
     }
     pub fn share_of_all(percent: &str) -> String {
         format!("{percent} of all")
+    }
+    /// Of referrals: how many are in each status, without those that nobody is in.
+    pub fn by_status(pending: i32, converted: i32, held: i32, rejected: i32) -> String {
+        let parts = [
+            (pending, "pending"),
+            (converted, "converted"),
+            (held, "held"),
+            (rejected, "rejected"),
+        ];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        parts.map(|(count, status)| format!("{count} {status}")).collect::<Vec<_>>().join(", ")
+    }
+    /// The parts of what is owed.
+    pub fn parts_of_liability(available: &str, pending: &str, reserved: &str) -> String {
+        format!("{available} available, {pending} pending, {reserved} in payouts")
+    }
+    pub fn refund_amount_hint(left: &str) -> String {
+        format!("Left empty: all that is left of the purchase, {left}.")
+    }
+    pub fn copy(id: &str) -> String {
+        format!("Copy {id}")
     }
     pub fn so_many_participants(count: usize) -> String {
         if count == 1 { "1 participant".into() } else { format!("{count} participants") }

@@ -24,7 +24,7 @@ use tributary_console::pages::participant::{
     Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
 };
 use tributary_console::pages::{profile, refused};
-use tributary_console::parts::{FormKeys, PasswordRule, Sent};
+use tributary_console::parts::{self, FormKeys, PasswordRule, Sent};
 use tributary_console::reader::{Reader, Theme};
 
 /// What somebody may write wherever they can write something.
@@ -846,7 +846,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     purchases: Ok(purchase_details()),
                     sessions: Some(Ok(vec![session()])),
                     mails: Ok(vec![mail.clone()]),
-                    flags: Ok(2),
+                    flags: Ok(overview::Count { count: 2, is_more: false }),
                     flags_path: "/o/fraud?user=x".into(),
                     keys: &keys,
                     may_set_role: true,
@@ -892,7 +892,7 @@ fn pages() -> Vec<(&'static str, String)> {
                 &payouts::View {
                     payouts: std::slice::from_ref(&a_payout),
                     paying: &paying,
-                    waiting: Some(2),
+                    waiting: Some(overview::Count { count: 2, is_more: true }),
                     sent: sent(&["minimum", "payout_id"]),
                     keys: keys(),
                     done: None,
@@ -1238,7 +1238,7 @@ fn ids_are_there_once_and_labels_and_descriptions_lead_to_them() {
         for id in &ids {
             assert!(seen.insert(id.clone()), "{name} has {id} twice");
         }
-        for attribute in ["for", "aria-describedby", "data-rules", "popovertarget"] {
+        for attribute in ["for", "aria-describedby", "data-rules", "popovertarget", "list"] {
             for wanted in values(&html, attribute)
                 .iter()
                 .flat_map(|ids| ids.split(' ').map(str::to_owned).collect::<Vec<_>>())
@@ -1249,6 +1249,34 @@ fn ids_are_there_once_and_labels_and_descriptions_lead_to_them() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn what_can_be_wider_than_a_phone_is_a_region_that_can_be_focused_and_has_an_edge() {
+    let mut seen = HashSet::new();
+    for (name, html) in pages() {
+        for tag in tags(&html) {
+            let wide = ["div class=\"table-frame\"", "pre class=\"json"];
+            let Some(wide) = wide.into_iter().find(|wide| tag.starts_with(wide)) else { continue };
+            seen.insert(wide);
+            for needed in [" tabindex=\"0\"", " role=\"region\"", " aria-label=\""] {
+                assert!(tag.contains(needed), "{name}: {tag}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    let style = include_str!("../assets/style.css");
+    assert!(style.contains(":is(.table-frame, .json, .segments.scroll) {"));
+}
+
+#[test]
+fn a_page_of_a_list_says_that_it_is_one() {
+    let foot =
+        |next, first| parts::table_foot(&reader(), "50 purchases", next, first).into_string();
+    assert!(!foot(None, None).contains("on this page"));
+    for html in [foot(Some("/x"), None), foot(None, Some("/x")), foot(Some("/x"), Some("/x"))] {
+        assert!(html.contains("50 purchases on this page"), "{html}");
     }
 }
 

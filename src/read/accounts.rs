@@ -69,37 +69,58 @@ impl Reads {
         };
         let mut users = Vec::with_capacity(rows.found.len());
         for row in &rows.found {
-            let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { continue };
-            let member = if program_id.is_some() { member(row)? } else { None };
-            let referrer = match member.as_ref().and_then(|member| member.referrer_user_id.as_ref())
-            {
-                Some(referrer) => {
-                    names(row, referrer, "referrer_username", "referrer_display_name")?
-                }
-                None => None,
-            };
-            let status = match (row.try_get("is_active")?, row.try_get("is_erased")?) {
-                (_, true) => UserStatus::Erased,
-                (true, false) => UserStatus::Active,
-                (false, false) => UserStatus::Inactive,
-            };
-            let order_position = match &member {
-                Some(member) => member.enrolled_position,
-                None => row.try_get("registered_position")?,
-            };
-            users.push(ListedUser {
-                names: names(row, &user_id, "username", "display_name")?,
-                status,
-                register_time: time(row, "register_time")?
-                    .ok_or_else(|| StoreError::Nonsense(format!("{user_id} never registered")))?,
-                order_position,
-                user_id,
-                member,
-                referrer,
-            });
+            users.extend(listed(row, program_id.is_some())?);
         }
         Ok(At { position: rows.position, found: (program, users) })
     }
+
+    /// The users with these ids, by their ids. Unknown ones are left out.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn users_of(
+        &self,
+        user_ids: &[String],
+        freshness: Freshness,
+    ) -> Result<At<Vec<ListedUser>>, ReadError> {
+        let rows = self
+            .read(freshness, || sqlx::query(sql!("users_of_ids.sql")).bind(user_ids.to_vec()))
+            .await?;
+        let mut users = Vec::with_capacity(rows.found.len());
+        for row in &rows.found {
+            users.extend(listed(row, false)?);
+        }
+        Ok(At { position: rows.position, found: users })
+    }
+}
+
+/// The user of a row, as a participant if the list is of one program; `None` if the row is that of an empty list.
+fn listed(row: &PgRow, in_program: bool) -> Result<Option<ListedUser>, ReadError> {
+    let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { return Ok(None) };
+    let member = if in_program { member(row)? } else { None };
+    let referrer = match member.as_ref().and_then(|member| member.referrer_user_id.as_ref()) {
+        Some(referrer) => names(row, referrer, "referrer_username", "referrer_display_name")?,
+        None => None,
+    };
+    let status = match (row.try_get("is_active")?, row.try_get("is_erased")?) {
+        (_, true) => UserStatus::Erased,
+        (true, false) => UserStatus::Active,
+        (false, false) => UserStatus::Inactive,
+    };
+    let order_position = match &member {
+        Some(member) => member.enrolled_position,
+        None => row.try_get("registered_position")?,
+    };
+    Ok(Some(ListedUser {
+        names: names(row, &user_id, "username", "display_name")?,
+        status,
+        register_time: time(row, "register_time")?
+            .ok_or_else(|| StoreError::Nonsense(format!("{user_id} never registered")))?,
+        order_position,
+        user_id,
+        member,
+        referrer,
+    }))
 }
 
 /// The names of a user, from these columns; `None` if they were erased.

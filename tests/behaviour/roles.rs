@@ -102,6 +102,50 @@ async fn people_have_roles_which_only_admins_give_and_a_new_role_ends_their_sess
 }
 
 #[tokio::test]
+async fn users_are_listed_by_their_ids_without_those_whom_nobody_knows() {
+    let (database, server, client) = server_with(&[]).await;
+    let mut token = String::new();
+    for user_id in ["olga", "ada", "bob"] {
+        let request = RegisterUserRequest {
+            user_id: user_id.into(),
+            username: user_id.into(),
+            display_name: format!("{user_id} shown"),
+            email: format!("{user_id}@example.com"),
+            ..Default::default()
+        };
+        token = client.register(request).await.unwrap().consistency_token;
+    }
+    let list = async |request: ListUsersRequest| {
+        client.accounts().list_users(client.request(request)).await.map(tonic::Response::into_inner)
+    };
+    let named = |ids: &[&str]| ListUsersRequest {
+        user_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        consistency_token: token.clone(),
+        ..Default::default()
+    };
+    let found = list(named(&["olga", "nobody", "ada", "ada"])).await.unwrap();
+    let users: Vec<User> = found.users.into_iter().filter_map(|of| of.user).collect();
+    let names: Vec<&str> = users.iter().map(|user| &*user.display_name).collect();
+    assert_eq!((names, &*found.next_page_token), (vec!["ada shown", "olga shown"], ""));
+    assert_eq!(list(named(&["nobody"])).await.unwrap().users, []);
+    client.erase("ada", false).await.unwrap();
+    let erased = list(named(&["ada"])).await.unwrap().users.remove(0).user.unwrap();
+    assert_eq!(erased.display_name, "", "the names are gone");
+
+    let at_fault = |status: Status| violations(&status);
+    let both = ListUsersRequest { staff_only: true, ..named(&["ada"]) };
+    let expected = [("staff_only".to_owned(), "FIELDS_EXCLUSIVE".to_owned())];
+    assert_eq!(at_fault(list(both).await.unwrap_err()), expected);
+    let expected = [("user_ids[1]".to_owned(), "INVALID_ID".to_owned())];
+    assert_eq!(at_fault(list(named(&["ada", "a b"])).await.unwrap_err()), expected);
+    let many = vec!["ada"; 1_001];
+    let expected = [("user_ids".to_owned(), "OUT_OF_RANGE".to_owned())];
+    assert_eq!(at_fault(list(named(&many)).await.unwrap_err()), expected);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn operators_and_admins_are_listed_by_their_ids_as_soon_as_they_are() {
     let (database, server, client) = server_with(&[]).await;
     let list = async |page_size: i32, page_token: &str| {

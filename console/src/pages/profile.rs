@@ -238,6 +238,8 @@ fn payout(view: &View<'_>, reader: &Reader) -> Markup {
         name: "kind",
         label: text::PAYOUT_KIND,
         hint: text::PAYOUT_KIND_HINT,
+        usual: &text::PAYOUT_KINDS,
+        autocomplete: "off",
         required: true,
         ..Field::default()
     };

@@ -18,6 +18,9 @@ use domain::{
     each, load,
 };
 
+/// How many users a request names at most.
+const MAX_NAMED: usize = 1_000;
+
 impl Handlers {
     pub(in crate::api) async fn get_user(
         &self,
@@ -36,6 +39,9 @@ impl Handlers {
         &self,
         call: Call<pb::ListUsersRequest>,
     ) -> Result<pb::ListUsersResponse, ApiError> {
+        if !call.message.user_ids.is_empty() {
+            return self.list_named(&call).await;
+        }
         if call.message.staff_only {
             return self.list_staff(&call).await;
         }
@@ -71,6 +77,44 @@ impl Handlers {
                 })
                 .collect(),
             next_page_token,
+            position,
+        })
+    }
+
+    /// The users that the request names.
+    async fn list_named(
+        &self,
+        call: &Call<pb::ListUsersRequest>,
+    ) -> Result<pb::ListUsersResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        for (name, is_given) in [
+            ("program_id", !request.program_id.is_empty()),
+            ("page_token", !request.page_token.is_empty()),
+            ("staff_only", request.staff_only),
+        ] {
+            if is_given {
+                let message = "must be empty with user_ids";
+                fields.fault(name, ErrorReason::FieldsExclusive, message);
+            }
+        }
+        if request.user_ids.len() > MAX_NAMED {
+            let message = format!("must be at most {MAX_NAMED}");
+            fields.fault("user_ids", ErrorReason::OutOfRange, message);
+        }
+        for (index, user_id) in request.user_ids.iter().take(MAX_NAMED).enumerate() {
+            fields.id(&format!("user_ids[{index}]"), user_id, UserId::parse);
+        }
+        fields.finish(Some(()))?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found } = self.0.reads.users_of(&request.user_ids, freshness).await?;
+        let users = found.iter().map(|user| {
+            let role = self.0.access.staff().role_of(&user.user_id);
+            user_detail("", &ListedProgram::default(), user, role)
+        });
+        Ok(pb::ListUsersResponse {
+            users: users.collect(),
+            next_page_token: String::new(),
             position,
         })
     }

@@ -6,7 +6,7 @@ use console::pages::participant::path;
 use console::text;
 use console::text::{
     keys as of_keys, log as of_log, money as of_money, operator as of_operators,
-    participant as of_participants, program as of_programs, review as of_review,
+    participant as of_participants, review as of_review,
 };
 
 use super::answers::Refused;
@@ -91,19 +91,23 @@ impl Person {
             Role::Operator => text::OPERATOR,
             Role::User | Role::Service => text::PARTICIPANT,
         };
+        let is_operator = matches!(self.signed_in.role, Role::Admin | Role::Operator);
         let mut groups = Vec::new();
-        if matches!(self.signed_in.role, Role::Admin | Role::Operator) {
-            groups.push(operators(current, self.signed_in.role == Role::Admin));
+        if is_operator {
+            groups = operators(current, self.signed_in.role == Role::Admin);
         }
         if let Some(program) = in_program {
-            groups.push(participants(program, current));
+            // Where there are other groups, each has its heading.
+            let title = if is_operator { text::YOUR_REWARDS } else { "" };
+            groups.push(Links { title, ..participants(program, current) });
         }
         let others = [
-            (Icon::LIST, of_participants::PROGRAMS, "/programs"),
+            (Icon::LIST, of_participants::JOIN_PROGRAM, "/programs"),
             (Icon::USER, of_participants::PROFILE, "/profile"),
         ];
         let others = others.map(|(icon, name, path)| link(icon, name, path.into(), current));
-        groups.push(Links { title: "", links: others.into() });
+        let title = if is_operator { text::YOUR_ACCOUNT } else { "" };
+        groups.push(Links { title, links: others.into() });
         let programs = self.programs.iter().map(|program| Link {
             icon: Icon::LIST,
             name: program.display_name.clone(),
@@ -144,34 +148,49 @@ fn participants(program: &pb::Program, current: &str) -> Links {
 }
 
 /// The pages of operators, and those of admins.
-fn operators(current: &str, is_admin: bool) -> Links {
+fn operators(current: &str, is_admin: bool) -> Vec<Links> {
     let of = |icon, name, path: &str| {
         let mut link = link(icon, name, path.into(), current);
         // The page of one of them belongs to the list.
         link.is_current |= path != "/o" && current.starts_with(&format!("{path}/"));
         link
     };
-    let mut links = Links {
-        title: of_operators::OPERATING,
-        links: vec![
-            of(Icon::CHART, of_operators::OVERVIEW, "/o"),
-            of(Icon::BOOK, of_programs::PROGRAMS, "/o/programs"),
-            of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
-            of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
-            of(Icon::FLAG, of_review::FRAUD, "/o/fraud"),
-            of(Icon::BANK, of_money::PAYOUTS, "/o/payouts"),
-            of(Icon::CHECK, of_money::APPROVALS, "/o/approvals"),
-            of(Icon::GIFT, of_money::STORE, "/o/items"),
-            of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
-            of(Icon::LIST, of_log::LOG, "/o/log"),
-            of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),
-            of(Icon::MAIL, of_operators::MAILS, "/o/mails"),
-        ],
-    };
+    let mut system = vec![
+        of(Icon::LIST, of_log::LOG, "/o/log"),
+        of(Icon::MAIL, of_operators::MAILS, "/o/mails"),
+        of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),
+    ];
     if is_admin {
-        links.links.push(of(Icon::GEAR, of_keys::KEYS, "/o/keys"));
+        system.push(of(Icon::GEAR, of_keys::KEYS, "/o/keys"));
     }
-    links
+    let group = |title, links| Links { title, links };
+    vec![
+        group("", vec![of(Icon::CHART, of_operators::OVERVIEW, "/o")]),
+        group(
+            of_operators::PEOPLE,
+            vec![
+                of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
+                of(Icon::FLAG, of_review::FRAUD, "/o/fraud"),
+            ],
+        ),
+        group(
+            of_operators::MONEY,
+            vec![
+                of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
+                of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
+                of(Icon::BANK, of_money::PAYOUTS, "/o/payouts"),
+                of(Icon::CHECK, of_money::APPROVALS, "/o/approvals"),
+            ],
+        ),
+        group(
+            of_operators::PROGRAMS,
+            vec![
+                of(Icon::BOOK, of_operators::ALL_PROGRAMS, "/o/programs"),
+                of(Icon::GIFT, of_money::STORE, "/o/items"),
+            ],
+        ),
+        group(of_operators::SYSTEM, system),
+    ]
 }
 
 fn link(icon: Icon, name: &str, path: String, current: &str) -> Link {

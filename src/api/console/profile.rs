@@ -143,7 +143,8 @@ async fn mails(visit: Visit, form: SentForm) -> Result<Response, Refused> {
 async fn payout(visit: Visit, form: SentForm) -> Result<Response, Refused> {
     let request = pb::SetPayoutMethodRequest {
         user_id: visit.signed_in()?.user_id.to_string(),
-        kind: form.text("kind"),
+        // Codes are in lower case; nobody has to know that.
+        kind: form.text("kind").to_lowercase(),
         reference: form.text("reference"),
         request_id: form.request_id(),
     };

@@ -6,6 +6,8 @@ mod keys;
 mod live;
 mod log;
 mod money;
+mod names;
+mod numbers;
 mod operators;
 mod pages;
 mod participants;

@@ -130,8 +130,8 @@ async fn an_invitation_says_what_both_sides_get_also_where_its_link_is_shared() 
     let client = server.client();
     let mut visitor = Browser::new(&server.address);
     for (program, said) in [
-        (LINES, "Ada gets 5% of the purchase, up to 1,000.00 INR in all."),
-        ("tiered-points", "Ada gets points for each referral, by the tier that they have reached."),
+        (LINES, "Ada gets 5% of what you buy, up to 1,000.00 INR in all."),
+        ("tiered-points", "Ada gets points for you, by the tier that they have reached."),
     ] {
         client.publish_shipped(program).await;
         let user_id = format!("ada-{program}");
@@ -149,6 +149,7 @@ async fn an_invitation_says_what_both_sides_get_also_where_its_link_is_shared() 
     }
     let page = Browser::shown(&visitor.get("/join/NOBODY123").await);
     assert!(page.contains("There is no such code."), "{page}");
+    assert!(!page.contains("value=\"NOBODY123\""), "it would be refused: {page}");
     server.stop().await;
     database.check().await;
 }

@@ -127,19 +127,19 @@ async fn the_participants_of_a_program_are_paged() {
     let path = format!("/o/programs/{COUNT}/view");
     let page = Browser::shown(&ann.get(&format!("{path}?by=conversions")).await);
     assert!(row_of(&page, "participants", "p24").contains(">first<"), "{page}");
-    assert!(page.contains("25 participants"), "{page}");
+    assert!(page.contains("25 participants on this page<"), "{page}");
     let next = page.split("href=\"").find(|link| link.contains("page=")).unwrap();
     let next = next.split(['"', '#']).next().unwrap().replace("&amp;", "&");
     assert!(next.contains("by=conversions"), "{next}");
     let page = Browser::shown(&ann.get(&next).await);
-    assert!(page.contains("1 participant<"), "{page}");
+    assert!(page.contains("1 participant on this page<"), "{page}");
     row_of(&page, "participants", "first");
     server.stop().await;
     database.check().await;
 }
 
 /// Waits until reads show everything up to a token.
-async fn see_all(client: &Client, consistency_token: &str) {
+pub(super) async fn see_all(client: &Client, consistency_token: &str) {
     let request = contract::pb::ListUsersRequest {
         consistency_token: consistency_token.into(),
         ..Default::default()

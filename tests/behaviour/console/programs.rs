@@ -73,23 +73,39 @@ async fn a_program_is_changed_by_its_form_and_published_after_a_look_at_what_cha
     assert!(page.contains("/o/programs/multi-level-commission"), "{page}");
     let page = Browser::shown(&ada.get(&format!("/o/programs/{LINES}")).await);
     assert!(page.contains("That is 1,000.00 INR."), "amounts in words: {page}");
+    let of = |html: &str, name: &str| {
+        let found = fields(html).into_iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value).unwrap()
+    };
+    // As people write them; the JSON has what the contract has.
+    assert_eq!(of(&page, "program.minimum_purchase_minor"), "1000.00");
+    assert_eq!(of(&page, "program.rewards[1].rate_bps"), "1");
+    assert!(json_of(&page).contains("\"minimum_purchase_minor\": 100000"), "{page}");
+    assert!(json_of(&page).contains("\"rate_bps\": 100"), "{page}");
     let mut form = fields(&page);
 
     // All faults at once, each at its field: those of the form, and those of the API.
     set(&mut form, "program.hold_days", "a week");
+    set(&mut form, "program.minimum_purchase_minor", "10.005");
     set(&mut form, "program.rewards[1].rate_bps", "20000");
     set(&mut form, "program.unit", "");
     let refused = press(&mut ada, &form, "preview").await;
     assert_eq!(refused.status, 422, "{}", refused.text());
     let page = refused.text();
-    for place in ["program.hold_days", "program.rewards[1].rate_bps", "program.unit"] {
+    for place in [
+        "program.hold_days",
+        "program.minimum_purchase_minor",
+        "program.rewards[1].rate_bps",
+        "program.unit",
+    ] {
         assert!(page.contains(&format!("id=\"{place}-fault\"")), "{place}: {page}");
         assert!(page.contains(&format!("href=\"#{place}\"")), "{place}: {page}");
     }
     assert!(page.contains("value=\"a week\""), "what was typed is kept");
 
     set(&mut form, "program.hold_days", "14");
-    set(&mut form, "program.rewards[1].rate_bps", "200");
+    set(&mut form, "program.minimum_purchase_minor", "1000");
+    set(&mut form, "program.rewards[1].rate_bps", "2%");
     set(&mut form, "program.unit", "EUR");
     set(&mut form, "program.purchase_currency_code", "EUR");
     let refused = press(&mut ada, &form, "check").await;

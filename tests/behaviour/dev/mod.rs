@@ -2,6 +2,7 @@
 //! commands.
 
 mod commands;
+mod sample;
 mod serving;
 mod stopping;
 mod surroundings;

@@ -5,9 +5,10 @@ use maud::{Markup, html};
 
 use crate::icons::Icon;
 use crate::page::{Page, Shared, door};
-use crate::pages::participant::rules::reward_of;
+use crate::pages::participant::rules::reward_to;
 use crate::parts::{Field, FormKeys, PasswordRule, Sent, notice, problems};
 use crate::reader::Reader;
+use crate::text::rules::To;
 use crate::text::{self, door as words};
 
 /// An invitation: what its code leads to.
@@ -84,11 +85,7 @@ fn grants(name: &str, offer: &ProgramOffer, reader: &Reader) -> Vec<String> {
     let referrer = if name.is_empty() { words::YOUR_FRIEND } else { name };
     let mut rules: Vec<_> = program.rewards.iter().collect();
     rules.sort_by_key(|rule| rule.level);
-    let said = rules.into_iter().map(|rule| {
-        let who = if rule.level == 0 { words::newcomer(program.earn_on()) } else { referrer };
-        reward_of(who, rule, &program, reader)
-    });
-    said.collect()
+    rules.into_iter().map(|rule| reward_to(To::Invited(referrer), rule, &program, reader)).collect()
 }
 
 fn side(view: &View<'_>, invited: &str, reader: &Reader) -> Markup {

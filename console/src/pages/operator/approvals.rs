@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::{actor, user_link};
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table_foot};
 use crate::reader::{Reader, segment};
@@ -104,7 +105,7 @@ pub fn card(
     html! {
         section.card {
             div.card-head {
-                div { h2 { (title) } p { (approval.program_id) } }
+                div { h2 { (title) } p { (reader.names.program(&approval.program_id)) } }
                 div.row {
                     @match &approval.asked {
                         Some(Asked::Adjustment(of)) => (reader.change(of.amount.as_ref())),
@@ -130,7 +131,7 @@ fn facts(approval: &Approval, reader: &Reader) -> Markup {
                     dt { (text::PAYOUT) }
                     dd {
                         a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id)))) {
-                            (of.payout_id)
+                            (short(&of.payout_id))
                         }
                     }
                     @if !of.provider_reference.is_empty() {

@@ -121,7 +121,7 @@ fn buckets(buckets: &BucketBalances, reader: &Reader) -> Markup {
             }
             hr;
             dl.sums {
-                (of(text::EARNED, &buckets.earned))
+                (of(text::GRANTED, &buckets.earned))
                 (of(text::CREDITED, &buckets.credited))
                 (of(text::ADJUSTED, &buckets.adjusted))
                 (of(text::REVERSED, &buckets.reversed))

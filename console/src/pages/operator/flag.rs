@@ -4,7 +4,7 @@ use contract::pb::{BucketBalances, FraudFlag, Money, PurchaseDetail};
 use maud::{Markup, html};
 
 use super::actor;
-use super::fraud::{Form, card, decision, keys_help, kind, problem};
+use super::fraud::{Form, card, decision, keys_help, problem, title};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Sent, badge, empty, failed, live_mark};
@@ -60,7 +60,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let action = format!("/o/fraud/{}", view.flag.flag_id);
     let form = Form { action: &action, filter: None, keys: view.keys, sent: &view.sent };
     let main = html! {
-        (parts::head(&text::flag(kind(view.flag.kind())), "", &actions))
+        (parts::head(&title(view.flag, reader), "", &actions))
         (problem(&view.sent))
         div data-queue { (card(view.flag, &form, None, reader)) }
         @if let Some(stake) = &view.stake { (self::stake(stake, reader)) }

@@ -239,12 +239,12 @@ pub fn card(flag: &FraudFlag, form: &Form<'_>, into: Option<&str>, reader: &Read
                 div {
                     h2 id={ "flag-" (id) "-kind" } {
                         @if form.filter.is_some() {
-                            a href=(reader.to(&format!("/o/fraud/{id}"))) { (kind(flag.kind())) }
+                            a href=(reader.to(&format!("/o/fraud/{id}"))) { (title(flag, reader)) }
                         }
-                        @else { (kind(flag.kind())) }
+                        @else { (title(flag, reader)) }
                     }
                     p {
-                        (occasion(flag.occasion())) " · " (flag.program_id) " · "
+                        (occasion(flag.occasion())) " · " (reader.names.program(&flag.program_id)) " · "
                         (reader.exact_time(flag.raise_time.as_ref()))
                         @if flag.count > 1 { " · " (text::so_often(flag.count)) }
                     }
@@ -268,6 +268,20 @@ pub fn card(flag: &FraudFlag, form: &Form<'_>, into: Option<&str>, reader: &Read
             }
         }
     }
+}
+
+/// What was found, and about whom, so that flags of one kind can be told apart.
+#[must_use]
+pub fn title(flag: &FraudFlag, reader: &Reader) -> String {
+    // A sign-up that was refused has no account.
+    let about = [&flag.referee, &flag.other, &flag.referrer].into_iter().flatten().next();
+    text::kind_about(kind(flag.kind()), about.map_or("", |of| name_of(of, reader)))
+}
+
+/// The name of somebody whom a flag names.
+fn name_of<'a>(party: &'a FraudParty, reader: &'a Reader) -> &'a str {
+    let names = [reader.names.user(&party.user_id), Some(&*party.username), Some(&*party.user_id)];
+    names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("–")
 }
 
 /// The person, and whom the evidence names, side by side.
@@ -297,13 +311,14 @@ fn party(
     status: Option<(Tone, &str)>,
     reader: &Reader,
 ) -> Markup {
-    let name = if party.username.is_empty() { &party.user_id } else { &party.username };
+    let name = name_of(party, reader);
     let shared: &[String] = if compares { &flag.shared_parts } else { &[] };
     html! {
         div.party {
             small.soft { (role) }
             div.row {
-                strong.break { a href=(reader.to(&user_path(&party.user_id))) { (name) } }
+                strong.break { a href=(reader.to(&user_path(&party.user_id))) title=(party.user_id) { (name) } }
+                @if !party.username.is_empty() && party.username != name { span.soft.break { (party.username) } }
                 @if let Some((tone, words)) = status { (badge(tone, words)) }
             }
             @if party.email.is_empty() { span.soft { (text::NO_EVIDENCE) } } @else {

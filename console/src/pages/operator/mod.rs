@@ -31,6 +31,8 @@ use contract::pb::{User, UserRole, UserStatus, WithheldReason};
 
 use maud::{Markup, html};
 
+use crate::icons::Icon;
+use crate::names::short;
 use crate::parts::Tone;
 use crate::reader::{Reader, segment};
 use crate::text::operator as text;
@@ -75,10 +77,36 @@ pub fn purchase_path(purchase_id: &str) -> String {
     format!("/o/purchases/{}", segment(purchase_id))
 }
 
-/// A user by the id, with a link to their page.
+/// A user by the name, else by the id, with a link to their page, and the username where that is another one.
 #[must_use]
 pub fn user_link(user_id: &str, reader: &Reader) -> Markup {
-    html! { a.break href=(reader.to(&user_path(user_id))) { (user_id) } }
+    html! {
+        a.break href=(reader.to(&user_path(user_id))) title=(user_id) {
+            @match reader.names.user(user_id) { Some(name) => (name), None => (short(user_id)) }
+        }
+        @if let Some(username) = reader.names.username(user_id) { " " small.soft.break { (username) } }
+    }
+}
+
+/// A program by its name, with the way to its figures.
+#[must_use]
+pub fn program_link(program_id: &str, reader: &Reader) -> Markup {
+    html! {
+        a.break href=(reader.to(&program_view::path(program_id))) title=(program_id) {
+            (reader.names.program(program_id))
+        }
+    }
+}
+
+/// An id that somebody may need elsewhere, in full, with a button that copies it.
+#[must_use]
+pub fn copyable(id: &str) -> Markup {
+    html! {
+        code.break { (id) } " "
+        button.button.quiet.square.copy type="button" data-copy=(id) aria-label=(text::copy(id)) title=(text::COPY) {
+            (Icon::COPY)
+        }
+    }
 }
 
 /// Who did something, as the log names them: a user has a link to their page.

@@ -9,6 +9,7 @@ use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, FormKeys, counter, empty, failed, live_mark};
 use crate::reader::Reader;
 use crate::text::operator as text;
+use crate::text::participant::granted_and_taken_back;
 
 /// How many of something there are: exactly, or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,14 @@ pub struct Count {
     pub count: i64,
     /// Whether there are more.
     pub is_more: bool,
+}
+
+impl Count {
+    /// The count for people, as in `12` or `100+`.
+    #[must_use]
+    pub fn words(&self, reader: &Reader) -> String {
+        format!("{}{}", reader.number(self.count), if self.is_more { "+" } else { "" })
+    }
 }
 
 /// What happens in a second.
@@ -74,7 +83,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             (so_many("jobs", Icon::CLOCK, text::PARKED_JOBS, &view.parked_jobs, reader))
         }
         (programs(view.programs, reader))
-        p.soft { (crate::text::VISITS_WORDS) }
+        p.soft { (text::SUMS_WORDS) " " (crate::text::VISITS_WORDS) }
     };
     let View { live, done, .. } = view;
     let page = Page {
@@ -121,9 +130,9 @@ fn so_many(
     reader: &Reader,
 ) -> Markup {
     match count {
-        Ok(Count { count, is_more }) => {
-            let number = html! { (reader.number(*count)) @if *is_more { "+" } };
-            let note = if *count == 0 { text::ALL_IS_WELL } else { text::NEEDS_A_LOOK };
+        Ok(count) => {
+            let number = html! { (count.words(reader)) };
+            let note = if count.count == 0 { text::ALL_IS_WELL } else { text::NEEDS_A_LOOK };
             counter(id, icon, label, &number, note)
         }
         Err(why) => counter(id, icon, label, &html! { "–" }, why),
@@ -165,20 +174,35 @@ fn program(figures: &Figures, reader: &Reader) -> Markup {
 
 fn numbers(overview: &GetOverviewResponse, figures: &Figures, reader: &Reader) -> Markup {
     let unit = &figures.program.unit;
+    let (earned, of_earned) = earned(overview, unit, reader);
     let liability = overview.liability.clone().unwrap_or_default();
-    let big = |text: &str| text.parse::<i128>().unwrap_or_default();
-    let owed = big(&liability.available_minor_units) + big(&liability.pending_minor_units);
+    let parts = [
+        &liability.available_minor_units,
+        &liability.pending_minor_units,
+        &liability.reserved_minor_units,
+    ];
+    let parts = parts.map(|text| big(text));
+    let [available, pending, reserved] = parts.map(|minor| reader.minor(minor, unit));
+    let debt = big(&liability.debt_minor_units);
+    // Those that count, as participants see them.
+    let signed_up = i64::from(overview.pending) + i64::from(overview.converted);
     html! {
-        (parts::funnel(&figures.visits, overview.referred.into(), overview.converted.into(), reader))
+        (parts::funnel(&figures.visits, signed_up, overview.converted.into(), reader))
         dl.sums {
             div { dt { (text::REGISTERED) } dd.number data-marked { (reader.number(overview.registered)) } }
             div { dt { (text::ORGANIC) } dd.number data-marked { (reader.number(overview.organic)) } }
             div {
-                dt { (text::GRANTED) } dd data-marked {
-                    (reader.amount_of(big(&overview.rewards_granted_minor_units), unit))
-                }
+                dt { (text::REFERRED) }
+                dd.number data-marked { (reader.number(overview.referred)) }
+                small.soft { (by_status(overview)) }
             }
-            div { dt { (text::LIABILITY) } dd data-marked { (reader.amount_of(owed, unit)) } }
+            div { dt { (text::EARNED_BY_ALL) } dd data-marked { (earned) } small.soft { (of_earned) } }
+            div {
+                dt { (text::LIABILITY) }
+                dd data-marked { (reader.amount_of(parts.iter().sum::<i128>(), unit)) }
+                small.soft { (text::parts_of_liability(&available, &pending, &reserved)) }
+            }
+            @if debt > 0 { div { dt { (text::DEBT) } dd data-marked { (reader.amount_of(debt, unit)) } } }
             @if let Ok(report) = &figures.report {
                 div { dt { (text::CONVERSION_RATE) } dd.number { (reader.percent(report.conversion_rate_bps)) } }
                 @if let Some(average) = &report.average_time_to_first_purchase {
@@ -187,4 +211,27 @@ fn numbers(overview: &GetOverviewResponse, figures: &Figures, reader: &Reader) -
             }
         }
     }
+}
+
+/// A sum that can be larger than amounts are.
+fn big(text: &str) -> i128 {
+    text.parse().unwrap_or_default()
+}
+
+/// What all participants of a program have earned, less what was taken back, and what that consists of.
+#[must_use]
+pub fn earned(overview: &GetOverviewResponse, unit: &str, reader: &Reader) -> (Markup, String) {
+    let granted = big(&overview.rewards_granted_minor_units);
+    let taken_back = big(&overview.rewards_reversed_minor_units);
+    let of = match taken_back {
+        0 => text::SINCE_THE_BEGINNING.into(),
+        _ => granted_and_taken_back(&reader.minor(granted, unit), &reader.minor(taken_back, unit)),
+    };
+    (reader.amount_of(granted - taken_back, unit), of)
+}
+
+/// How many of those with a referrer are in which status.
+#[must_use]
+pub fn by_status(of: &GetOverviewResponse) -> String {
+    text::by_status(of.pending, of.converted, of.held, of.rejected)
 }

@@ -6,8 +6,9 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::payouts::{path, state, was_empty};
-use super::{actor, approvals, user_link};
+use super::{actor, approvals, copyable, user_link};
 use crate::icons::Icon;
+use crate::names::short_text;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, live_mark, table, table_foot};
 use crate::reader::Reader;
@@ -59,8 +60,9 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         @if !is_collecting { a.button href=(reader.to(&csv)) download { (text::CSV) } }
     };
     let first = first_page(payout, view.chosen);
+    let title = text::payout(&short_text(&payout.payout_id));
     let main = html! {
-        (parts::head(&text::payout(&payout.payout_id), &payout.program_id, &actions))
+        (parts::head(&title, reader.names.program(&payout.program_id), &actions))
         @if let Some((_, sent)) = view.sent { (parts::problems(sent)) }
         (sums(payout, reader))
         (waiting(&view, reader))
@@ -90,7 +92,6 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             }
         }
     };
-    let title = text::payout(&payout.payout_id);
     let page = Page {
         reader,
         title: &title,
@@ -225,6 +226,7 @@ fn line(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
 
 /// What the provider has said of one line.
 fn decide(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
+    let name = reader.names.user(&line.user_id).unwrap_or(&line.user_id);
     let unsent = Sent::default();
     let sent = view.sent.filter(|(of, _)| *of == line.user_id).map(|(_, sent)| sent);
     let ids = ["reference", "reason"].map(|name| format!("{name}-{}", line.user_id));
@@ -235,7 +237,7 @@ fn decide(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
     };
     html! {
         details open[sent.is_some()] {
-            summary { (text::SAY_WHAT_BECAME) span.unseen { " " (text::of_line(&line.user_id)) } }
+            summary { (text::SAY_WHAT_BECAME) span.unseen { " " (text::of_line(name)) } }
             form.form.below method="post" action=(reader.to(&path(view.payout))) {
                 ((view.keys)())
                 input type="hidden" name="user_id" value=(line.user_id);
@@ -248,8 +250,19 @@ fn decide(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
     }
 }
 
-/// What the provider has said of all lines that nobody has decided about.
+/// What the provider has said of all lines that nobody has decided about; without any, that the payout is done.
 fn whole(view: &View<'_>, reader: &Reader) -> Markup {
+    if view.payout.reserved.as_ref().is_none_or(|sum| sum.count == 0) {
+        let button =
+            html! { button.button.first name="step" value="confirm" { (text::CLOSE_PAYOUT) } };
+        return html! {
+            section.card {
+                h2 { (text::WHOLE) }
+                p.soft { (text::NOTHING_RESERVED) }
+                (parts::act(reader, &path(view.payout), &(view.keys)(), &button, &[]))
+            }
+        };
+    }
     let unsent = Sent::default();
     let sent = view.sent.filter(|(of, _)| of.is_empty()).map_or(&unsent, |(_, sent)| sent);
     html! {
@@ -294,6 +307,7 @@ fn facts(payout: &Payout, reader: &Reader) -> Markup {
         section.card {
             h2 { (text::FACTS) }
             dl.pairs {
+                dt { (text::ID) } dd { (copyable(&payout.payout_id)) }
                 dt { (text::CREATED) } dd { (reader.exact_time(payout.create_time.as_ref())) }
                 dt { (text::CREATED_BY) } dd { (actor(&payout.created_by, reader)) }
                 dt { (text::COLLECTED) } dd { (reader.exact_time(payout.collect_time.as_ref())) }

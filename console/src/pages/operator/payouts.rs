@@ -3,7 +3,9 @@
 use contract::pb::{Payout, PayoutLineSum, PayoutState, Program};
 use maud::{Markup, html};
 
+use super::overview::Count;
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
 use crate::reader::{Reader, segment};
@@ -24,7 +26,7 @@ pub struct View<'a> {
     /// The programs that pay out.
     pub paying: &'a [Paying],
     /// How many approvals wait; nothing if that could not be read.
-    pub waiting: Option<usize>,
+    pub waiting: Option<Count>,
     /// What was sent with the form, and what is wrong with it.
     pub sent: Sent,
     /// What the form carries.
@@ -43,11 +45,11 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let approvals = parts::link(reader, "/o/approvals", text::APPROVALS, false);
     let main = html! {
         (parts::head(text::PAYOUTS, text::PAYOUTS_WORDS, &approvals))
-        @if let Some(count @ 1..) = view.waiting {
+        @if let Some(waiting) = view.waiting.filter(|of| of.count > 0) {
             div.notice.warn {
                 (Icon::CLOCK)
                 p {
-                    (text::so_many_approvals_wait(count)) " " a href=(reader.to("/o/approvals")) {
+                    (text::so_many_approvals_wait(&waiting.words(reader))) " " a href=(reader.to("/o/approvals")) {
                         (text::LOOK_AT_THEM)
                     }
                 }
@@ -97,8 +99,8 @@ fn list(payouts: &[Payout], reader: &Reader) -> Markup {
             @let (tone, words) = state(payout);
             tr {
                 th scope="row" {
-                    a.break href=(reader.to(&path(payout))) { (payout.payout_id) }
-                    small.break { (payout.program_id) }
+                    a.break href=(reader.to(&path(payout))) { (short(&payout.payout_id)) }
+                    small.break { (reader.names.program(&payout.program_id)) }
                     small { (reader.exact_time(payout.create_time.as_ref())) }
                 }
                 td { (badge(tone, words)) }

@@ -7,7 +7,8 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::mails::{path as mails_path, state_and_reason};
-use super::{balance, name, role, user_path, user_status};
+use super::overview::Count;
+use super::{balance, copyable, name, role, user_link, user_path, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
@@ -40,7 +41,7 @@ pub struct View<'a> {
     /// The mails to them, the newest first.
     pub mails: Result<Vec<Mail>, String>,
     /// How many fraud flags are about them.
-    pub flags: Result<usize, String>,
+    pub flags: Result<Count, String>,
     /// Where these are.
     pub flags_path: String,
     /// What the forms carry, one for each form.
@@ -113,7 +114,7 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
         section.card {
             h2 { (text::ACCOUNT) }
             dl.pairs {
-                dt { (text::ID) } dd { code { (user.user_id) } }
+                dt { (text::ID) } dd { (copyable(&user.user_id)) }
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
@@ -122,10 +123,8 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 }
                 dt { (text::FLAGS) } dd {
                     @match &view.flags {
-                        Ok(0) => "0",
-                        Ok(count) => a href=(reader.to(&view.flags_path)) {
-                            (reader.number(i128::try_from(*count).unwrap_or_default()))
-                        },
+                        Ok(Count { count: 0, .. }) => "0",
+                        Ok(count) => a href=(reader.to(&view.flags_path)) { (count.words(reader)) },
                         Err(_) => "–",
                     }
                 }
@@ -220,9 +219,7 @@ fn memberships(memberships: &[Membership], reader: &Reader) -> Markup {
                 td { code { (of.participant.code) } }
                 td.wide {
                     @if of.participant.referrer_user_id.is_empty() { "–" } @else {
-                        a href=(reader.to(&user_path(&of.participant.referrer_user_id))) {
-                            (of.participant.referrer_user_id)
-                        }
+                        (user_link(&of.participant.referrer_user_id, reader))
                         @if of.participant.referral_status() != ReferralStatus::Unspecified { " " (badge(tone, words)) }
                     }
                 }

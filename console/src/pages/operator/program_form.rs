@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 use crate::parts::{Field, Sent};
-use crate::program::{ON, ROOT, Takes, count, fields, key, takes};
-use crate::reader::Reader;
+use crate::program::{ON, ROOT, Takes, Units, count, fields, key, takes};
+use crate::reader::{Reader, places, signed_minor_units};
 use crate::text::program as text;
 
 /// All fields, in their groups.
@@ -71,6 +71,7 @@ impl Form<'_> {
             },
             Takes::Text => of.html(self.sent),
             Takes::Whole => Field { inputmode: "numeric", ..of }.html(self.sent),
+            Takes::Amount | Takes::Percent => Field { inputmode: "decimal", ..of }.html(self.sent),
             Takes::Tick => of.tick(ON, self.sent),
             Takes::YesOrNo => {
                 let options = [("", text::AS_USUAL), ("true", text::YES), ("false", text::NO)];
@@ -135,23 +136,15 @@ impl Form<'_> {
         }
     }
 
-    /// A number of smallest units, or of hundredths of a percent, as people know it.
+    /// An amount with its unit, as people know it.
     fn in_words(&self, field: &FieldDescriptor, name: &str) -> Option<String> {
-        let number: i64 = self.sent.value(name).trim().parse().ok()?;
-        let words = if field.name().ends_with("_bps") {
-            self.reader.percent(number)
-        } else if field.name().ends_with("_minor") {
-            let of_purchase = field.name() == "minimum_purchase_minor";
-            let unit = if of_purchase { "purchase_currency_code" } else { "unit" };
-            let unit = self.sent.value(&format!("{ROOT}.{unit}")).trim();
-            if unit.is_empty() {
-                return None;
-            }
-            let amount = contract::pb::Money { currency_code: unit.into(), minor_units: number };
-            self.reader.words(Some(&amount))
-        } else {
+        let units = Units::of(&self.sent.values);
+        let unit = units.of_field(field);
+        if unit.is_empty() || !matches!(takes(field), Takes::Amount) {
             return None;
-        };
-        Some(text::is_amount(&words))
+        }
+        let minor_units = signed_minor_units(self.sent.value(name), places(unit))?;
+        let amount = contract::pb::Money { currency_code: unit.into(), minor_units };
+        Some(text::is_amount(&self.reader.words(Some(&amount))))
     }
 }

@@ -7,7 +7,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{name, user_path, user_status};
+use super::{name, overview, user_path, user_status};
 use crate::charts::{self, Point};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
@@ -160,16 +160,20 @@ fn counters(view: &View<'_>, reader: &Reader) -> Markup {
         let all = i64::from(overview.registered).max(1);
         text::share_of_all(&reader.percent((i64::from(count) * 100 + all / 2) / all * 100))
     };
-    let granted: i128 = overview.rewards_granted_minor_units.parse().unwrap_or_default();
-    let granted = reader.amount_of(granted, &view.program.unit);
+    let (earned, of_earned) = overview::earned(overview, &view.program.unit, reader);
+    let statuses = overview::by_status(overview);
+    let of_referred = match &*statuses {
+        "" => share(overview.referred),
+        statuses => format!("{}: {statuses}", share(overview.referred)),
+    };
     let (registered, referred, organic) =
         (overview.registered, overview.referred, overview.organic);
     html! {
         section.grid.small aria-label=(text::COUNTERS) {
             (counter("registered", Icon::PEOPLE, text::REGISTERED, &number(registered), text::SINCE_THE_BEGINNING))
-            (counter("referred", Icon::SHARE, text::REFERRED, &number(referred), &share(referred)))
+            (counter("referred", Icon::SHARE, text::REFERRED, &number(referred), &of_referred))
             (counter("organic", Icon::USER, text::ORGANIC, &number(organic), &share(organic)))
-            (counter("granted", Icon::COIN, text::GRANTED, &granted, text::SINCE_THE_BEGINNING))
+            (counter("granted", Icon::COIN, text::EARNED_BY_ALL, &earned, &of_earned))
         }
     }
 }
@@ -209,6 +213,7 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
                     }
                 }
                 (charts::line(&points(&report.days), "", text::REFERRALS_MADE, reader))
+                p.soft { (text::REFERRALS_MADE_WORDS) }
             }
             Err(why) => (failed(why)),
         }

@@ -1,18 +1,21 @@
 //! One purchase: what each program made of it, its refunds, and a refund with a look at what it would take back.
 
 use contract::pb::{
-    Dispute, DisputeState, GetPurchaseResponse, Money, PreviewRefundResponse, PurchaseOutcome,
-    Refund,
+    Dispute, DisputeState, GetPurchaseResponse, Money, PreviewRefundResponse, Purchase,
+    PurchaseOutcome, Refund,
 };
 use maud::{Markup, html};
 
 use super::holds::holds;
-use super::{purchase_path, user_path, withheld};
+use super::purchases::{is_disputed, is_refunded};
+use super::{copyable, program_link, purchase_path, user_link, withheld};
+use crate::names::{short, short_text};
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::entries::kind;
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, table};
 use crate::reader::Reader;
 use crate::text::operator as text;
+use crate::text::participant::minor;
 
 /// What the page shows.
 pub struct View<'a> {
@@ -37,23 +40,22 @@ pub struct View<'a> {
 pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let purchase = view.purchase.purchase.clone().unwrap_or_default();
     let main = html! {
-        (parts::head(&text::purchase(&purchase.purchase_id), "", &html! {}))
+        (parts::head(&text::purchase(&short_text(&purchase.purchase_id)), "", &html! {}))
         @if let Some(problem) = view.problem { (parts::bad_notice(problem)) }
         div.split {
             div.stack {
                 section.card {
                     h2 { (text::PURCHASE) }
                     dl.pairs {
+                        dt { (text::ID) } dd { (copyable(&purchase.purchase_id)) }
                         dt { (text::AMOUNT) } dd { (reader.amount(purchase.amount.as_ref())) }
-                        dt { (text::BUYER) } dd {
-                            a href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) }
-                        }
+                        dt { (text::BUYER) } dd { (user_link(&purchase.buyer_user_id, reader)) }
                         dt { (text::BOUGHT) } dd { (reader.exact_time(purchase.purchase_time.as_ref())) }
                         dt { (text::RECORDED) } dd { (reader.exact_time(purchase.create_time.as_ref())) }
                         dt { (text::REFUNDED) } dd {
                             (reader.amount(purchase.refunded.as_ref().or(Some(&zero(purchase.amount.as_ref())))))
                         }
-                        @if purchase.disputed.as_ref().is_some_and(|of| of.minor_units > 0) {
+                        @if is_disputed(&purchase) {
                             dt { (text::DISPUTED) } dd { (reader.amount(purchase.disputed.as_ref())) }
                         }
                     }
@@ -62,7 +64,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 @if view.purchase.outcomes.is_empty() { (parts::notice(text::IN_NO_PROGRAM_THEN)) }
             }
             div.stack {
-                (refund(view, &purchase.purchase_id, reader))
+                (refund(view, &purchase, reader))
                 (history(&purchase.refunds, &purchase.disputes, reader))
             }
         }
@@ -84,9 +86,11 @@ fn zero(amount: Option<&Money>) -> Money {
 
 /// What a program made of the purchase.
 fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Markup {
-    let purchase_id = view.purchase.purchase.as_ref().map_or("", |of| &of.purchase_id);
-    let action = format!("{}/rewards", purchase_path(purchase_id));
+    let purchase = view.purchase.purchase.clone().unwrap_or_default();
+    let action = format!("{}/rewards", purchase_path(&purchase.purchase_id));
     let (tone, words) = match (outcome.converted, outcome.qualified) {
+        // What once counted does no longer.
+        (true, _) | (_, true) if is_refunded(&purchase) => (Tone::Plain, text::REFUNDED),
         (true, _) => (Tone::Good, text::CONVERTED),
         (false, true) => (Tone::Info, text::QUALIFIED),
         (false, false) => (Tone::Plain, text::DOES_NOT_COUNT),
@@ -101,9 +105,7 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
     let rows = html! {
         @for reward in &outcome.rewards {
             tr {
-                th scope="row" {
-                    a.break href=(reader.to(&user_path(&reward.earner_user_id))) { (reward.earner_user_id) }
-                }
+                th scope="row" { (user_link(&reward.earner_user_id, reader)) }
                 td {
                     (kind(reward.kind()))
                     small { (text::level_and_rule(reward.level, &reward.rule)) }
@@ -119,7 +121,7 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
         }
         @for of in withheld_from() {
             tr {
-                th scope="row" { a.break href=(reader.to(&user_path(&of.earner_user_id))) { (of.earner_user_id) } }
+                th scope="row" { (user_link(&of.earner_user_id, reader)) }
                 td { (text::WITHHELD) small { (withheld(of.reason())) } }
                 td.number { span.soft { (reader.amount(of.computed_amount.as_ref())) } }
             }
@@ -128,7 +130,7 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
     html! {
         section.card.flush {
             div.card-head {
-                div { h2 { (outcome.program_id) } p { (text::version(outcome.program_version)) } }
+                div { h2 { (program_link(&outcome.program_id, reader)) } p { (text::version(outcome.program_version)) } }
                 (badge(tone, words))
             }
             @if !outcome.qualified { p.padded.soft { (withheld(outcome.reason())) } }
@@ -141,11 +143,24 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
 }
 
 /// The form of a refund: first a look at what it would take back, then the refund itself.
-fn refund(view: &View<'_>, purchase_id: &str, reader: &Reader) -> Markup {
+fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
+    if is_refunded(purchase) {
+        return html! {
+            section.card {
+                h2 { (text::REFUND) }
+                (parts::problems(&view.sent))
+                p.soft { (text::ALL_REFUNDED) }
+            }
+        };
+    }
+    let paid = purchase.amount.clone().unwrap_or_default();
+    let left = paid.minor_units.saturating_sub(minor(purchase.refunded.as_ref()));
+    let left = reader.words(Some(&Money { minor_units: left, ..paid }));
+    let hint = text::refund_amount_hint(&left);
     let amount = Field {
         name: "amount",
         label: text::REFUND_AMOUNT,
-        hint: text::REFUND_AMOUNT_HINT,
+        hint: &hint,
         inputmode: "decimal",
         autocomplete: "off",
         ..Field::default()
@@ -157,7 +172,7 @@ fn refund(view: &View<'_>, purchase_id: &str, reader: &Reader) -> Markup {
         autocomplete: "off",
         ..Field::default()
     };
-    let action = reader.to(&purchase_path(purchase_id));
+    let action = reader.to(&purchase_path(&purchase.purchase_id));
     html! {
         section.card {
             h2 { (text::REFUND) }
@@ -188,13 +203,15 @@ fn preview(preview: &PreviewRefundResponse, reader: &Reader) -> Markup {
                     ul.plain {
                         @for of in &preview.reversals {
                             li {
-                                (of.user_id) ": " (reader.amount(of.amount.as_ref())) " " span.soft { (of.program_id) }
+                                (user_link(&of.user_id, reader)) ": " (reader.amount(of.amount.as_ref())) " "
+                                span.soft { (reader.names.program(&of.program_id)) }
                             }
                         }
                     }
                 }
                 @if !preview.unconverted_program_ids.is_empty() {
-                    p { (text::unconverts(&preview.unconverted_program_ids.join(", "))) }
+                    @let programs = preview.unconverted_program_ids.iter().map(|id| reader.names.program(id));
+                    p { (text::unconverts(&programs.collect::<Vec<_>>().join(", "))) }
                 }
             }
         }
@@ -210,7 +227,7 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                     @for refund in refunds {
                         li.row.apart {
                             span {
-                                (text::REFUND) " " code.break { (refund.refund_id) }
+                                (text::REFUND) " " code.break { (short(&refund.refund_id)) }
                                 @if refund.cancelled { " " (badge(Tone::Plain, text::CANCELLED)) }
                                 br; span.soft {
                                     (reader.exact_time(refund.create_time.as_ref())) @if !refund.reason.is_empty() {
@@ -225,7 +242,7 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                         @let (tone, words) = state(dispute.state());
                         li.row.apart {
                             span {
-                                (text::DISPUTE) " " code.break { (dispute.dispute_id) } " " (badge(tone, words))
+                                (text::DISPUTE) " " code.break { (short(&dispute.dispute_id)) } " " (badge(tone, words))
                                 br;
                                 span.soft { (reader.exact_time(dispute.create_time.as_ref())) }
                             }

@@ -1,14 +1,16 @@
 //! Purchases, with what became of each.
 
-use contract::pb::{PurchaseDetail, PurchaseOutcome};
+use contract::pb::{Purchase, PurchaseDetail, PurchaseOutcome};
 use maud::{Markup, html};
 
-use super::{purchase_path, user_path};
+use super::{purchase_path, user_link};
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Tone, badge, empty, table, table_foot};
 use crate::reader::Reader;
 use crate::text::operator as text;
+use crate::text::participant::minor;
 
 /// What the page shows.
 pub struct View<'a> {
@@ -81,13 +83,15 @@ fn row(detail: &PurchaseDetail, with_buyer: bool, reader: &Reader) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a.break href=(reader.to(&purchase_path(&purchase.purchase_id))) { (purchase.purchase_id) }
+                a.break href=(reader.to(&purchase_path(&purchase.purchase_id))) { (short(&purchase.purchase_id)) }
                 small { (reader.exact_time(purchase.purchase_time.as_ref())) }
             }
-            @if with_buyer {
-                td.wide { a.break href=(reader.to(&user_path(&purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
+            @if with_buyer { td.wide { (user_link(&purchase.buyer_user_id, reader)) } }
+            td.wide {
+                @let (tone, words) = outcome(&purchase, &detail.outcomes);
+                (badge(tone, &words))
+                @if is_disputed(&purchase) { " " (badge(Tone::Warn, text::DISPUTED)) }
             }
-            td.wide { @let (tone, words) = outcome(&detail.outcomes); (badge(tone, &words)) }
             td.number {
                 (reader.amount(purchase.amount.as_ref()))
                 @if refunded { small.bad { (text::refunded(&reader.words(purchase.refunded.as_ref()))) } }
@@ -96,14 +100,57 @@ fn row(detail: &PurchaseDetail, with_buyer: bool, reader: &Reader) -> Markup {
     }
 }
 
+/// Whether nothing is left of a purchase: all of it went back to the buyer.
+#[must_use]
+pub fn is_refunded(purchase: &Purchase) -> bool {
+    let refunded = minor(purchase.refunded.as_ref());
+    refunded > 0 && refunded >= minor(purchase.amount.as_ref())
+}
+
+/// Whether a dispute about the purchase is open.
+#[must_use]
+pub fn is_disputed(purchase: &Purchase) -> bool {
+    minor(purchase.disputed.as_ref()) > 0
+}
+
 /// What became of a purchase, in all programs.
-fn outcome(outcomes: &[PurchaseOutcome]) -> (Tone, String) {
+fn outcome(purchase: &Purchase, outcomes: &[PurchaseOutcome]) -> (Tone, String) {
     let rewards: usize = outcomes.iter().map(|outcome| outcome.rewards.len()).sum();
-    if rewards > 0 {
+    if is_refunded(purchase) {
+        (Tone::Plain, text::REFUNDED.into())
+    } else if rewards > 0 {
         (Tone::Good, text::so_many_rewards(rewards))
+    } else if outcomes.iter().any(|outcome| minor(outcome.credited.as_ref()) > 0) {
+        (Tone::Info, text::BUYER_CREDITED.into())
     } else if outcomes.iter().any(|outcome| outcome.qualified) {
         (Tone::Info, text::QUALIFIED.into())
     } else {
         (Tone::Plain, text::NO_REWARD.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::pb::{Money, Reward};
+
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_purchase_is_what_is_true_of_it_now() {
+        let inr = |minor_units| Some(Money { currency_code: "INR".into(), minor_units });
+        let purchase =
+            |refunded| Purchase { amount: inr(100), refunded: inr(refunded), ..Default::default() };
+        let earned = PurchaseOutcome {
+            qualified: true,
+            rewards: vec![Reward::default()],
+            ..Default::default()
+        };
+        let credited = PurchaseOutcome { credited: inr(100), ..Default::default() };
+        let both = [earned, credited.clone()];
+        assert_eq!(outcome(&purchase(99), &both), (Tone::Good, "1 reward".into()));
+        assert_eq!(outcome(&purchase(100), &both), (Tone::Plain, "Refunded".into()));
+        let credited = outcome(&purchase(0), &[credited, PurchaseOutcome::default()]);
+        assert_eq!(credited, (Tone::Info, "Credited to the buyer".into()));
+        assert_eq!(outcome(&purchase(0), &[]), (Tone::Plain, "No reward".into()));
     }
 }

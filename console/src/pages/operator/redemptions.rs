@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::items::item_path;
 use super::user_link;
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table, table_foot};
 use crate::reader::Reader;
@@ -117,12 +118,12 @@ fn row(redemption: &Redemption, view: &View<'_>, reader: &Reader) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a.break href=(reader.to(&item)) { (redemption.item_id) }
-                small.break { (redemption.program_id) }
+                a.break href=(reader.to(&item)) title=(redemption.item_id) { (item_name(redemption, reader)) }
+                small.break { (reader.names.program(&redemption.program_id)) }
                 small { (reader.exact_time(redemption.redeem_time.as_ref())) }
                 small.phone { (user_link(&redemption.user_id, reader)) }
             }
-            td.wide { (user_link(&redemption.user_id, reader)) small.break { (redemption.redemption_id) } }
+            td.wide { (user_link(&redemption.user_id, reader)) small.break { (short(&redemption.redemption_id)) } }
             td {
                 (badge(tone, words))
                 @if ended.is_some() { small { (reader.exact_time(ended)) } }
@@ -133,16 +134,24 @@ fn row(redemption: &Redemption, view: &View<'_>, reader: &Reader) -> Markup {
     }
 }
 
+/// The name of what was redeemed, else its id.
+fn item_name<'a>(redemption: &'a Redemption, reader: &'a Reader) -> &'a str {
+    let known = reader.names.item(&redemption.program_id, &redemption.item_id);
+    known.unwrap_or(&redemption.item_id)
+}
+
 fn decide(redemption: &Redemption, view: &View<'_>, reader: &Reader) -> Markup {
     let id = &redemption.redemption_id;
+    let item = item_name(redemption, reader);
+    let name = reader.names.user(&redemption.user_id).unwrap_or(&redemption.user_id);
     html! {
         form.row.below method="post" action=(reader.to("/o/items/redemptions")) {
             ((view.keys)())
             input type="hidden" name="program_id" value=(redemption.program_id);
             input type="hidden" name="redemption_id" value=(id);
             input type="hidden" name="state" value=(view.chosen);
-            button.button name="step" value="fulfil" aria-label=(text::fulfil(id)) { (text::FULFIL) }
-            button.button.danger name="step" value="cancel" aria-label=(text::cancel(id)) { (text::CANCEL) }
+            button.button name="step" value="fulfil" aria-label=(text::fulfil(item, name)) { (text::FULFIL) }
+            button.button.danger name="step" value="cancel" aria-label=(text::cancel(item, name)) { (text::CANCEL) }
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use contract::pb::{
-    LevelEarnings, ParticipantState, Program, Referral, ReferralStatus, WithheldReward,
+    LevelEarnings, Money, ParticipantState, Program, Referral, ReferralStatus, WithheldReward,
 };
 use maud::{Markup, html};
 
-use super::{Scene, entries, path, status, tiers};
+use super::{Scene, earned, entries, path, status, tiers};
 use crate::charts::{self, Point};
 use crate::icons::{Icon, medal};
 use crate::page::{Live, Page, Sidebar, app};
@@ -141,7 +141,17 @@ fn chart(days: &Result<Vec<Point>, String>, program: &Program, reader: &Reader) 
 fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Markup {
     let buckets = state.buckets.first().cloned().unwrap_or_default();
     let unit = &program.unit;
-    let part = |words: &str, amount| {
+    // Together with what is available, all of them reconcile.
+    let others = [
+        (text::SET_ASIDE, &buckets.reserved),
+        (text::CREDITED, &buckets.credited),
+        (text::ADJUSTED, &buckets.adjusted),
+        (text::SPENT, &buckets.spent),
+        (text::PAID_OUT, &buckets.paid),
+        (text::EXPIRED, &buckets.expired),
+    ];
+    let others = others.into_iter().filter(|(_, amount)| text::minor(amount.as_ref()) != 0);
+    let part = |words: &str, amount: Option<&Money>| {
         html! { div { span.soft { (words) } strong data-marked { (reader.amount(amount)) } } }
     };
     html! {
@@ -154,14 +164,9 @@ fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Mark
                 }
             }
             div.parts {
-                (part(text::EARNED_IN_ALL, buckets.earned.as_ref()))
+                (part(text::EARNED, Some(&earned(&buckets, unit))))
                 (part(text::ON_ITS_WAY, buckets.pending.as_ref()))
-                @if buckets.paid.as_ref().is_some_and(|paid| paid.minor_units != 0) {
-                    (part(text::PAID_OUT, buckets.paid.as_ref()))
-                }
-                @if buckets.spent.as_ref().is_some_and(|spent| spent.minor_units != 0) {
-                    (part(text::SPENT, buckets.spent.as_ref()))
-                }
+                @for (words, amount) in others { (part(words, amount.as_ref())) }
             }
         }
     }
@@ -334,7 +339,7 @@ pub fn limits(
 #[must_use]
 pub fn funnel(state: &ParticipantState, visits: &Result<i64, String>, reader: &Reader) -> Markup {
     let converted = i64::from(state.converted_count);
-    let signed_up = i64::from(state.pending_count) + i64::from(state.held_count) + converted;
+    let signed_up = i64::from(state.pending_count) + converted;
     html! {
         div.stack #funnel {
             (parts::funnel(visits, signed_up, converted, reader))

@@ -1,11 +1,11 @@
 //! What a participant has earned: by level, over time, by person, and the ledger.
 
 use contract::pb::{
-    BalanceEntry, BucketBalances, LevelEarnings, Program, ReferralDetail, WithheldReward,
+    BalanceEntry, BucketBalances, LevelEarnings, Money, Program, ReferralDetail, WithheldReward,
 };
 use maud::{Markup, html};
 
-use super::{Scene, entries, path};
+use super::{Scene, earned, entries, path};
 use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
@@ -62,6 +62,10 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let View { scene, as_of, as_of_fault, figures, live } = view;
     let program = scene.program;
     let csv = reader.to(&scene.path("earnings.csv"));
+    // What is by week and by person is of the present.
+    let is_past = !as_of.is_empty();
+    let of_weeks = if is_past { text::OF_PRESENT } else { text::LAST_WEEKS };
+    let all = if is_past { None } else { figures.levels.as_deref().ok() };
     let actions = html! {
         @if live.is_some() { (live_mark()) }
         a.button href=(reader.to(&scene.path("statement"))) { (Icon::BOOK) (statement::STATEMENT) }
@@ -71,11 +75,11 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         (parts::head(text::EARNINGS, text::EARNINGS_WORDS, &actions))
         section.card {
             (choice(&scene, as_of, as_of_fault, reader))
-            (sums(&figures.buckets, reader))
+            (sums(&figures.buckets, program, reader))
         }
         div.split {
             section.card {
-                div.card-head { div { h2 { (text::EARNED_BY_WEEK) } p { (text::LAST_WEEKS) } } }
+                div.card-head { div { h2 { (text::EARNED_BY_WEEK) } p { (of_weeks) } } }
                 (weeks(&figures.weeks, program, reader))
             }
             div.stack {
@@ -85,7 +89,8 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 }
                 section.card {
                     h2 { (text::BY_PERSON) }
-                    (by_person(&figures.people, reader))
+                    @if is_past { p.soft { (text::OF_PRESENT) } }
+                    (by_person(&figures.people, all, program, reader))
                 }
             }
         }
@@ -101,10 +106,10 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 #[must_use]
 pub fn changed(figures: &Figures, program: &Program, reader: &Reader) -> Markup {
     html! {
-        (sums(&figures.buckets, reader))
+        (sums(&figures.buckets, program, reader))
         (weeks(&figures.weeks, program, reader))
         (by_level(&figures.levels, reader))
-        (by_person(&figures.people, reader))
+        (by_person(&figures.people, figures.levels.as_deref().ok(), program, reader))
         (withheld(&figures.withheld, program, reader))
         (ledger(&figures.ledger, program, reader))
     }
@@ -161,21 +166,22 @@ fn choice(scene: &Scene<'_>, as_of: &str, as_of_fault: Option<&str>, reader: &Re
 }
 
 /// The parts of a balance and how they came about.
-fn sums(buckets: &Result<BucketBalances, String>, reader: &Reader) -> Markup {
+fn sums(buckets: &Result<BucketBalances, String>, program: &Program, reader: &Reader) -> Markup {
     let buckets = match buckets {
         Ok(buckets) => buckets,
         Err(why) => return html! { div #sums { (failed(why)) } },
     };
+    let earned = Some(earned(buckets, &program.unit));
     let always = [
         (text::AVAILABLE, &buckets.available),
         (text::ON_ITS_WAY, &buckets.pending),
-        (text::EARNED, &buckets.earned),
+        (text::EARNED, &earned),
     ];
+    let taken_back = text::minor(buckets.reversed.as_ref()) != 0;
     let others = [
         (text::SET_ASIDE, &buckets.reserved),
         (text::CREDITED, &buckets.credited),
         (text::ADJUSTED, &buckets.adjusted),
-        (text::TAKEN_BACK, &buckets.reversed),
         (text::SPENT, &buckets.spent),
         (text::PAID_OUT, &buckets.paid),
         (text::EXPIRED, &buckets.expired),
@@ -187,7 +193,14 @@ fn sums(buckets: &Result<BucketBalances, String>, reader: &Reader) -> Markup {
         div #sums {
             dl.sums {
                 @for (words, amount) in always.into_iter().chain(others) {
-                    div { dt { (words) } dd data-marked { (reader.amount(amount.as_ref())) } }
+                    div {
+                        dt { (words) }
+                        dd data-marked { (reader.amount(amount.as_ref())) }
+                        @if taken_back && words == text::EARNED {
+                            @let of = |amount: &Option<Money>| reader.words(amount.as_ref());
+                            small.soft { (text::granted_and_taken_back(&of(&buckets.earned), &of(&buckets.reversed))) }
+                        }
+                    }
                 }
             }
         }
@@ -213,7 +226,14 @@ fn by_level(levels: &Result<Vec<LevelEarnings>, String>, reader: &Reader) -> Mar
     html! { div #by-level { (bars_or_none(&bars)) } }
 }
 
-fn by_person(people: &Result<Vec<ReferralDetail>, String>, reader: &Reader) -> Markup {
+/// What each person has brought. With `levels`, what those have brought who are not among them is there, too, so that
+/// all of it adds up.
+fn by_person(
+    people: &Result<Vec<ReferralDetail>, String>,
+    levels: Option<&[LevelEarnings]>,
+    program: &Program,
+    reader: &Reader,
+) -> Markup {
     let people = match people {
         Ok(people) => people,
         Err(why) => return html! { div #by-person { (failed(why)) } },
@@ -222,6 +242,21 @@ fn by_person(people: &Result<Vec<ReferralDetail>, String>, reader: &Reader) -> M
     let mut people: Vec<&ReferralDetail> = people.iter().filter(|of| minor(of) > 0).collect();
     people.sort_by_key(|of| std::cmp::Reverse(minor(of)));
     people.truncate(SHOWN_PEOPLE);
+    let of_people: i64 = people.iter().map(|of| minor(of)).sum();
+    let sum = |is_wanted: fn(&&LevelEarnings) -> bool| -> i64 {
+        let wanted = levels.unwrap_or_default().iter().filter(is_wanted);
+        wanted.map(|of| text::minor(of.total.as_ref())).sum()
+    };
+    let own = sum(|of| of.level == 0);
+    let others = sum(|of| of.level > 0) - of_people;
+    let others = if levels.is_some() { others } else { 0 };
+    let bar = |label: &str, minor_units: i64| Bar {
+        label: html! { (label) },
+        value: reader.amount_of(minor_units, &program.unit),
+        minor_units,
+    };
+    let rest = [(text::YOU, own), (text::OTHERS, others)];
+    let rest = rest.into_iter().filter(|(_, minor_units)| *minor_units != 0);
     let bars: Vec<Bar> = people
         .iter()
         .map(|of| Bar {
@@ -229,6 +264,7 @@ fn by_person(people: &Result<Vec<ReferralDetail>, String>, reader: &Reader) -> M
             value: reader.amount(of.brought_in.as_ref()),
             minor_units: minor(of),
         })
+        .chain(rest.map(|(label, minor_units)| bar(label, minor_units)))
         .collect();
     html! { div #by-person { (bars_or_none(&bars)) } }
 }

@@ -11,7 +11,7 @@ pub mod statement;
 pub mod store;
 pub mod tree;
 
-use contract::pb::{Participant, Program, ReferralStatus, RewardRule, Tier};
+use contract::pb::{BucketBalances, Money, Participant, Program, ReferralStatus, RewardRule, Tier};
 
 use crate::parts::Tone;
 use crate::text::participant as text;
@@ -61,6 +61,14 @@ pub fn rule<'a>(program: &'a Program, name: &str) -> Option<&'a RewardRule> {
 #[must_use]
 pub fn deepest_level(program: &Program) -> i32 {
     program.rewards.iter().map(|rule| rule.level).max().unwrap_or(1).max(1)
+}
+
+/// What somebody has earned: all rewards, less what was taken back of them.
+#[must_use]
+pub fn earned(buckets: &BucketBalances, unit: &str) -> Money {
+    let minor_units =
+        text::minor(buckets.earned.as_ref()).saturating_sub(text::minor(buckets.reversed.as_ref()));
+    Money { currency_code: unit.into(), minor_units }
 }
 
 /// The status of a referral, as a badge says it.

@@ -24,7 +24,7 @@ pub struct View<'a> {
 #[must_use]
 pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let main = html! {
-        (parts::head(text::PROGRAMS, text::PROGRAMS_WORDS, &html! {}))
+        (parts::head(text::JOIN_PROGRAM, text::PROGRAMS_WORDS, &html! {}))
         @if view.programs.is_empty() {
             section.card.flush { (empty(Icon::LIST, text::NO_PROGRAM_LEFT, text::NO_PROGRAM_LEFT_WORDS, &html! {})) }
         } @else {
@@ -33,7 +33,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     };
     let page = Page {
         reader,
-        title: text::PROGRAMS,
+        title: text::JOIN_PROGRAM,
         live: None,
         done: None,
         celebration: None,

@@ -1,14 +1,14 @@
 //! How a program works, in words that are made from its rules, so that they cannot differ from what is paid.
 
-use contract::pb::{AttachPolicy, EarnOn, FirstPurchaseUse, Program, RewardRule};
+use contract::pb::{AttachPolicy, EarnOn, FirstPurchaseUse, Money, Program, RewardRule};
 use maud::{Markup, html};
 
 use super::{Scene, tiers};
 use crate::icons::{Icon, medal};
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, table};
-use crate::reader::Reader;
-use crate::text::rules as text;
+use crate::reader::{Reader, places};
+use crate::text::rules::{self as text, To, What};
 
 /// What the page shows.
 pub struct View<'a> {
@@ -63,24 +63,33 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
-/// Who gets what, by one rule.
+/// What a participant, and those whom they bring, get by one rule.
 #[must_use]
 pub fn reward(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
-    reward_of(&text::who(rule.level), rule, program, reader)
+    reward_to(To::Participant, rule, program, reader)
 }
 
-/// What somebody gets by a rule, as a sentence that begins with who it is.
+/// What is granted by one rule, as a sentence to whom it concerns.
 #[must_use]
-pub fn reward_of(who: &str, rule: &RewardRule, program: &Program, reader: &Reader) -> String {
+pub fn reward_to(to: To<'_>, rule: &RewardRule, program: &Program, reader: &Reader) -> String {
     let unit = &program.unit;
-    let what = match (rule.rate_bps, rule.flat_minor) {
-        (Some(rate), _) => text::gets_share(&reader.percent(rate)),
-        (None, Some(flat)) => text::gets(&reader.minor(flat, unit), unit),
-        (None, None) if rule.count => text::gets("1", unit),
-        (None, None) => text::GETS_BY_TIER.into(),
+    let amount =
+        |minor_units| reader.words(Some(&Money { currency_code: unit.clone(), minor_units }));
+    let granted = match (rule.rate_bps, rule.flat_minor) {
+        (Some(rate), _) => reader.percent(rate),
+        (None, Some(flat)) => amount(flat),
+        (None, None) => {
+            let whole = 10_i64.pow(u32::try_from(places(unit)).unwrap_or_default());
+            if rule.count { amount(whole) } else { String::new() }
+        }
+    };
+    let what = match (rule.rate_bps, &*granted) {
+        (_, "") => What::ByTier,
+        (Some(_), share) => What::Share(share),
+        (None, amount) => What::Amount(amount),
     };
     let cap = rule.cap_minor.map(|cap| text::up_to(&reader.minor(cap, unit), unit));
-    format!("{who} {what}{}.", cap.unwrap_or_default())
+    text::reward(to, rule.level, program.earn_on(), what, cap.as_deref())
 }
 
 /// A purchase, or a referral, with what it brings. The amount is the least that counts, or a round one.
@@ -203,4 +212,94 @@ fn questions(program: &Program, reader: &Reader) -> Vec<(&'static str, String)> 
         questions.push((text::CONFIRMED_EMAIL, text::CONFIRMED_EMAIL_ANSWER.into()));
     }
     questions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Theme;
+
+    #[test]
+    fn a_rule_says_you_to_whom_it_concerns() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let program = |earn_on: EarnOn| Program {
+            unit: "USD".into(),
+            earn_on: earn_on.into(),
+            ..Program::default()
+        };
+        let share = |level| RewardRule {
+            level,
+            rate_bps: Some(500),
+            cap_minor: (level == 1).then_some(10_000),
+            ..RewardRule::default()
+        };
+        let flat = |level| RewardRule { level, flat_minor: Some(1_000), ..RewardRule::default() };
+        let (every, first) = (program(EarnOn::EveryPurchase), program(EarnOn::FirstPurchase));
+        let points = Program { unit: "POINTS".into(), ..program(EarnOn::Referral) };
+        let count = RewardRule { level: 1, count: true, ..RewardRule::default() };
+        let tiers = RewardRule { level: 1, ..RewardRule::default() };
+        for (to, rule, program, expected) in [
+            (To::Participant, share(0), &every, "Your friend gets 5% of what they buy."),
+            (
+                To::Participant,
+                share(1),
+                &every,
+                "You get 5% of what your friends buy, up to 100.00 USD in all.",
+            ),
+            (To::Participant, share(2), &every, "You get 5% of what their friends buy."),
+            (
+                To::Participant,
+                share(3),
+                &every,
+                "You get 5% of what people 3 levels below you buy.",
+            ),
+            (
+                To::Participant,
+                flat(0),
+                &first,
+                "Your friend gets 10.00 USD for their first purchase.",
+            ),
+            (
+                To::Participant,
+                flat(1),
+                &first,
+                "You get 10.00 USD for the first purchase of each friend.",
+            ),
+            (
+                To::Participant,
+                count.clone(),
+                &points,
+                "You get 1 points for each friend who joins.",
+            ),
+            (
+                To::Participant,
+                tiers.clone(),
+                &points,
+                "You get points for each friend, by the tier that you have reached.",
+            ),
+            (To::Invited("Ada"), flat(0), &first, "You get 10.00 USD for your first purchase."),
+            (To::Invited("Ada"), flat(1), &first, "Ada gets 10.00 USD for your first purchase."),
+            (
+                To::Invited("Ada"),
+                share(2),
+                &every,
+                "The friend who invited Ada gets 5% of what you buy.",
+            ),
+            (
+                To::Invited("Your friend"),
+                share(2),
+                &every,
+                "The friend who invited your friend gets 5% of what you buy.",
+            ),
+            (
+                To::Invited("Ada"),
+                tiers,
+                &points,
+                "Ada gets points for you, by the tier that they have reached.",
+            ),
+            (To::Invited("Ada"), count, &points, "Ada gets 1 points when you join."),
+        ] {
+            assert_eq!(reward_to(to, &rule, program, &reader), expected);
+        }
+    }
 }

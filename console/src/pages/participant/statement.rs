@@ -159,7 +159,7 @@ fn balances(
 fn sums(opening: &BucketBalances, closing: &BucketBalances, unit: &str, reader: &Reader) -> Markup {
     type Sum = fn(&BucketBalances) -> Option<&Money>;
     let sums: [(&str, Sum, i128); 7] = [
-        (text::EARNED, |of| of.earned.as_ref(), 1),
+        (text::GRANTED, |of| of.earned.as_ref(), 1),
         (text::CREDITED, |of| of.credited.as_ref(), 1),
         (text::ADJUSTED, |of| of.adjusted.as_ref(), 1),
         (text::TAKEN_BACK, |of| of.reversed.as_ref(), -1),

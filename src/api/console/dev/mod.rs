@@ -1,5 +1,6 @@
 //! What only `tributary dev` has: an operator, a link that signs them in once, and sample people.
 
+mod money;
 mod people;
 mod review;
 mod sample;
@@ -113,6 +114,11 @@ impl DevPages {
             password: self.0.password.clone(),
             ..Default::default()
         })
+    }
+
+    /// Whether the database has the sample people, or is being filled with them.
+    pub(super) async fn has_sample(&self, context: &Context) -> Result<bool, Status> {
+        Ok(self.0.is_filling.load(Ordering::SeqCst) || sample::is_there(context).await?)
     }
 
     /// Fills the database with sample people, in the background and once.

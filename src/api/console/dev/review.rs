@@ -59,7 +59,7 @@ pub(super) async fn fill(
     let request = pb::AdjustBalanceRequest {
         program_id: PAYING.into(),
         user_id: member.user_id.clone(),
-        adjustment_id: "sample".into(),
+        adjustment_id: "goodwill-1".into(),
         amount: Some(pb::Money { currency_code: "INR".into(), minor_units: LARGE_MINOR }),
         reason_code: "goodwill".into(),
         note: "For bringing half the town.".into(),

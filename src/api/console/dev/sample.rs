@@ -1,12 +1,16 @@
 //! Fills the database with sample people: some 200, in all five shipped programs, who refer each other, buy, redeem and
 //! send things back. All of it goes through the handlers that others call, too.
+//!
+//! Who came when is recorded when it is recorded. What was bought can be older: purchases are spread over some weeks
+//! where that changes nothing about what they earn, and are recorded in the order of their times, as a shop does.
 
 use std::time::Duration;
 
+use prost_types::Timestamp;
 use tonic::{Code, Status};
 
 use super::people::{Chance, somebody};
-use super::{call, review};
+use super::{call, money, review};
 use crate::api::Context;
 use crate::api::pb;
 
@@ -40,16 +44,41 @@ const ITEMS: [(&str, &str, &str, &str, i64); 6] = [
 
 /// The days over which the visits of the sample are spread.
 const DAYS_OF_VISITS: i32 = 30;
+/// The days over which purchases are spread, in seconds: six weeks.
+const PAST_S: usize = 42 * 24 * 60 * 60;
+/// The number before that of the first order.
+const FIRST_ORDER: usize = 1_000;
 
 /// A participant whom others can come by.
 pub(super) struct Member {
     pub(super) user_id: String,
     pub(super) code: String,
+    /// Whether somebody has brought them.
+    is_referred: bool,
+}
+
+/// A purchase that is to be recorded.
+struct Order {
+    /// How many seconds ago it was made; 0 for now.
+    age_s: usize,
+    user_id: String,
+    amount: pb::Money,
+}
+
+/// Whether the database is filled, or is being filled.
+pub(super) async fn is_there(context: &Context) -> Result<bool, Status> {
+    let request = pb::GetUserRequest { user_id: somebody(0).user_id, ..Default::default() };
+    match call(context, request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status),
+    }
 }
 
 /// Fills the database.
 pub(super) async fn fill(context: &Context) -> Result<(), Status> {
     let mut chance = Chance(2_026);
+    money::let_pay_out(context).await?;
     for (program_id, item_id, name, description, cost) in ITEMS {
         item(context, (program_id, item_id), name, description, cost).await?;
     }
@@ -67,26 +96,32 @@ pub(super) async fn fill(context: &Context) -> Result<(), Status> {
         }
     }
     visits(context, &members, &mut chance);
-    let mut count = 0;
-    for (index, members) in members.iter().enumerate() {
-        for member in members {
-            let purchases = if chance.percent(70) { 1 + chance.below(3) } else { 0 };
-            for _ in 0..purchases {
-                count += 1;
-                buy(context, count, &member.user_id, PROGRAMS[index].1, &mut chance).await?;
-            }
+    let mut orders = orders(&members, &mut chance);
+    // As a shop records them.
+    orders.sort_by_key(|order| std::cmp::Reverse(order.age_s));
+    let mut number = FIRST_ORDER;
+    let mut earning = Vec::new();
+    for order in orders {
+        number += 1;
+        let recorded = buy(context, number, order).await?;
+        if recorded.is_some_and(|outcomes| outcomes.iter().any(|of| !of.rewards.is_empty())) {
+            earning.push(order_id(number));
         }
     }
-    extras(context, &members, &mut chance).await?;
+    redeem(context, &members).await?;
+    money::fill(context, &earning, &members[0]).await?;
+    deactivate(context, &members, &mut chance).await?;
     review::fill(context, &members[1], &members[0]).await?;
     for _ in 0..LATER_PURCHASES {
         tokio::time::sleep(PAUSE).await;
-        count += 1;
+        number += 1;
         // Mostly where each purchase earns.
         let index = if chance.percent(60) { 0 } else { chance.below(PROGRAMS.len()) };
         let of = &members[index];
         if let Some(member) = of.get(chance.below(of.len())) {
-            buy(context, count, &member.user_id, PROGRAMS[index].1, &mut chance).await?;
+            let amount = amount(PROGRAMS[index].1, &mut chance);
+            let order = Order { age_s: 0, user_id: member.user_id.clone(), amount };
+            buy(context, number, order).await?;
         }
     }
     Ok(())
@@ -109,7 +144,11 @@ async fn join(
     let request_id = format!("sample {} in {program_id}", person.user_id);
     let known = pb::GetUserRequest { user_id: person.user_id.clone(), ..Default::default() };
     let joined = match call(context, known).await {
-        Ok(_) => {
+        Ok(known) => {
+            let here = known.participants.into_iter().find(|of| of.program_id == program_id);
+            if let Some(participant) = here {
+                return Ok(Some(member(participant)));
+            }
             let request = pb::EnrollParticipantRequest {
                 program_id: program_id.clone(),
                 user_id: person.user_id.clone(),
@@ -135,11 +174,18 @@ async fn join(
         Err(status) => return Err(status),
     };
     match joined {
-        Ok(participant) => Ok(participant
-            .map(|participant| Member { user_id: person.user_id, code: participant.code })),
+        Ok(participant) => Ok(participant.map(member)),
         // A code without a place, for example: they come another time.
         Err(status) if may_be(&status) => Ok(None),
         Err(status) => Err(status),
+    }
+}
+
+fn member(participant: pb::Participant) -> Member {
+    Member {
+        is_referred: !participant.referrer_user_id.is_empty(),
+        user_id: participant.user_id,
+        code: participant.code,
     }
 }
 
@@ -159,24 +205,62 @@ fn visits(context: &Context, members: &[Vec<Member>; PROGRAMS.len()], chance: &m
     }
 }
 
-/// A purchase of some amount.
+/// What was bought before anybody watches.
+fn orders(members: &[Vec<Member>; PROGRAMS.len()], chance: &mut Chance) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for (index, members) in members.iter().enumerate() {
+        // Where each purchase earns, those that are older than the referral are rare: they earn nothing.
+        let old_percent = |member: &Member| match PROGRAMS[index].0 {
+            "multi-level-commission" if member.is_referred => 10,
+            "first-purchase-bonus" | "first-purchase-credits" if member.is_referred => 0,
+            _ => 90,
+        };
+        for member in members {
+            let purchases = if chance.percent(70) { 1 + chance.below(3) } else { 0 };
+            for _ in 0..purchases {
+                let is_old = chance.percent(old_percent(member));
+                orders.push(Order {
+                    age_s: if is_old { chance.below(PAST_S) } else { 0 },
+                    user_id: member.user_id.clone(),
+                    amount: amount(PROGRAMS[index].1, chance),
+                });
+            }
+        }
+    }
+    orders
+}
+
+/// Some amount: from 5.00 to 60.00, and in rupees a hundred times as much.
+fn amount(currency: &str, chance: &mut Chance) -> pb::Money {
+    let cents = i64::try_from(500 + 50 * chance.below(110)).unwrap_or_default();
+    let minor_units = if currency == "INR" { cents * 100 } else { cents };
+    pb::Money { currency_code: currency.into(), minor_units }
+}
+
+fn order_id(number: usize) -> String {
+    format!("order-{number}")
+}
+
+/// Records a purchase; returns what it led to, or `None` if it was not taken.
 async fn buy(
     context: &Context,
     number: usize,
-    user_id: &str,
-    currency: &str,
-    chance: &mut Chance,
-) -> Result<(), Status> {
-    // From 5.00 to 60.00, and in rupees a hundred times as much.
-    let cents = i64::try_from(500 + 50 * chance.below(110)).unwrap_or_default();
-    let minor_units = if currency == "INR" { cents * 100 } else { cents };
+    order: Order,
+) -> Result<Option<Vec<pb::PurchaseOutcome>>, Status> {
+    let now = (context.environment.now)().0.div_euclid(domain::Timestamp::PER_SECOND);
+    let age = i64::try_from(order.age_s).unwrap_or_default();
     let request = pb::RecordPurchaseRequest {
-        purchase_id: format!("sample-{number}"),
-        buyer_user_id: user_id.into(),
-        amount: Some(pb::Money { currency_code: currency.into(), minor_units }),
+        purchase_id: order_id(number),
+        buyer_user_id: order.user_id,
+        amount: Some(order.amount),
+        purchase_time: (age > 0).then(|| Timestamp { seconds: now - age, nanos: 0 }),
         ..Default::default()
     };
-    passed(call(context, request).await)
+    match call(context, request).await {
+        Ok(recorded) => Ok(Some(recorded.outcomes)),
+        Err(status) if may_be(&status) => Ok(None),
+        Err(status) => Err(status),
+    }
 }
 
 async fn item(
@@ -204,34 +288,54 @@ async fn item(
     passed(call(context, request).await)
 }
 
-/// What else happens: refunds, redemptions, people who are deactivated.
-async fn extras(
-    context: &Context,
-    members: &[Vec<Member>; PROGRAMS.len()],
-    chance: &mut Chance,
-) -> Result<(), Status> {
-    for number in [3, 17, 40] {
-        let request = pb::RefundPurchaseRequest {
-            purchase_id: format!("sample-{number}"),
-            refund_id: "sample".into(),
-            reason: "sent back".into(),
-            ..Default::default()
-        };
-        passed(call(context, request).await)?;
-    }
+/// What is redeemed, most of which waits to be handed over.
+async fn redeem(context: &Context, members: &[Vec<Member>; PROGRAMS.len()]) -> Result<(), Status> {
+    let mut number = 500;
     for (program_id, item_id, ..) in ITEMS {
         let index = PROGRAMS.iter().position(|(id, _)| *id == program_id).unwrap_or_default();
-        for member in members[index].iter().take(6) {
+        for (place, member) in members[index].iter().take(6).enumerate() {
+            number += 1;
+            let redemption_id = format!("redemption-{number}");
             let request = pb::RedeemRequest {
                 program_id: program_id.into(),
                 user_id: member.user_id.clone(),
-                redemption_id: format!("sample-{item_id}-{}", member.user_id),
+                redemption_id: redemption_id.clone(),
                 item_id: item_id.into(),
                 ..Default::default()
             };
             passed(call(context, request).await)?;
+            let program_id = program_id.to_owned();
+            // Those who came first have theirs, and somebody changed their mind.
+            match place {
+                0 | 1 => {
+                    let request = pb::FulfilRedemptionRequest {
+                        program_id,
+                        redemption_id,
+                        ..Default::default()
+                    };
+                    passed(call(context, request).await)?;
+                }
+                4 => {
+                    let request = pb::CancelRedemptionRequest {
+                        program_id,
+                        redemption_id,
+                        ..Default::default()
+                    };
+                    passed(call(context, request).await)?;
+                }
+                _ => {}
+            }
         }
     }
+    Ok(())
+}
+
+/// Somebody in each program is deactivated.
+async fn deactivate(
+    context: &Context,
+    members: &[Vec<Member>; PROGRAMS.len()],
+    chance: &mut Chance,
+) -> Result<(), Status> {
     for members in members {
         if let Some(member) = members.get(5 + chance.below(10)) {
             let user_id = member.user_id.clone();

@@ -42,8 +42,10 @@ async fn invite(visit: &Visit, code: &str, counts: bool) -> Result<Response, Ref
     let url = visit.console().context().settings.public_url.as_ref();
     let is_shared = is_local(code_path(code).as_str()) && !code.is_empty();
     let url = url.filter(|_| is_shared).map(|url| format!("{url}{}", code_path(code)));
-    let sent = Sent::default().or("referral_code", code);
     let (invitation, is_known) = invitation(visit, code).await;
+    // One that cannot be used would only be refused: the notice names it, and the form is without it.
+    let is_bad = matches!(invitation, Some(Invitation::Bad(_)));
+    let sent = Sent::default().or("referral_code", if is_bad { "" } else { code });
     if counts && is_known {
         visit.count_visit(code);
     }

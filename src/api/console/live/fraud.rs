@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::{cannot_begin, ended, resume_token, stream};
 use crate::api::console::operator::fraud::filter;
+use crate::api::console::operator::names::{Ids, knowing, of_flag};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 use crate::api::services::InProcess;
@@ -120,7 +121,8 @@ impl Shown {
             }
         };
         // One that is on the page, and not like the others any more, stays until the page is fetched anew.
-        Ok(card(&flag, &form, into, visit.reader()).into_string())
+        let reader = knowing(visit, Ids::of(of_flag(&flag))).await;
+        Ok(card(&flag, &form, into, &reader).into_string())
     }
 }
 

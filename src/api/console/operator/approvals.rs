@@ -5,6 +5,7 @@ use console::pages::operator::approvals::{STATES, View, page};
 use console::text;
 use http::StatusCode;
 
+use super::names::{Ids, knowing, of_approval};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -62,6 +63,7 @@ async fn list(
         ..Default::default()
     };
     let answer = visit.call(request).await?;
+    let reader = knowing(visit, Ids::of(answer.approvals.iter().flat_map(of_approval))).await;
     let view = View {
         approvals: &answer.approvals,
         chosen: name,
@@ -74,7 +76,7 @@ async fn list(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }
 
 #[cfg(test)]

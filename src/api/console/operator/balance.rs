@@ -4,12 +4,13 @@ use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::balance::{View, page, path};
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
+use console::reader::{places, signed_minor_units};
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
 
-use super::{holds, signed_minor_units};
+use super::holds;
+use super::names::{Ids, knowing, of_approval};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -51,8 +52,8 @@ pub(super) async fn adjust(
     let (user_id, program_id) = &at;
     let said = |sent| Said { sent, keys: form.keys(&visit), problem: None };
     let unit = visit.program(program_id).await?.unit;
-    let places = usize::try_from(decimals(&unit)).unwrap_or_default();
-    let Some(minor_units) = signed_minor_units(&form.text("amount"), places) else {
+    let decimals = places(&unit);
+    let Some(minor_units) = signed_minor_units(&form.text("amount"), decimals) else {
         let faults = vec![("amount".to_owned(), NO_AMOUNT.to_owned())];
         let said = said(Sent { faults, ..form.sent() });
         return balance(&visit, &at, StatusCode::UNPROCESSABLE_ENTITY, said).await;
@@ -148,13 +149,17 @@ async fn balance(
         Err(status) => (Err(status), String::new()),
     };
     let path = path(&user_id, &program_id);
+    let approvals = approvals?.approvals;
+    let sources = rewards.iter().flatten().map(|of| &*of.source_user_id);
+    let reader =
+        knowing(visit, Ids::of(sources.chain(approvals.iter().flat_map(of_approval)))).await;
     let view = View {
         user: &user.user.unwrap_or_default(),
         program: &program,
         buckets: &balances.buckets.into_iter().next().unwrap_or_default(),
         rewards: part(rewards),
         entries: part(entries.map(|found| found.entries)),
-        approvals: &approvals?.approvals,
+        approvals: &approvals,
         reader_is: &format!("user:{}", operator.user_id),
         keys: &|| visit.command(),
         sent: (said.sent, said.keys),
@@ -165,5 +170,5 @@ async fn balance(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }

@@ -10,6 +10,7 @@ use http::StatusCode;
 use tonic::Status;
 
 use super::fraud::resolve;
+use super::names::{Ids, knowing, of_flag};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -61,12 +62,13 @@ async fn flag(
         }
         _ => None,
     };
+    let reader = knowing(visit, Ids::of(of_flag(&flag))).await;
     let token = live_token(visit, &flag.program_id, answer.position);
     let live = Live { path: format!("/live/fraud/{flag_id}?program={}", flag.program_id), token };
     let view = View { flag: &flag, stake, keys, sent, done: text::done(visit.query("done")), live };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(view, &sidebar, &reader)))
 }
 
 /// What hangs on the referral of a referee by a referrer.

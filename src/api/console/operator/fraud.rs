@@ -8,6 +8,7 @@ use console::text;
 use http::StatusCode;
 use tonic::Status;
 
+use super::names::{Ids, knowing, of_flag};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -128,6 +129,8 @@ async fn queue(
         with_query("/o/fraud", &other.pairs())
     };
     let live = Live { path: with_query("/live/fraud", &filter.pairs()), token };
+    let people = answer.flags.iter().flat_map(of_flag);
+    let reader = knowing(visit, Ids::of(people.chain([&*filter.user]))).await;
     let view = View {
         flags: &answer.flags,
         filter,
@@ -144,5 +147,5 @@ async fn queue(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(view, &sidebar, &reader)))
 }

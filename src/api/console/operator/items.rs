@@ -4,16 +4,14 @@ use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::items::{View, page};
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
+use console::reader::{minor_units, places, plain};
 use console::text;
 use console::text::faults::{NO_AMOUNT, NO_NUMBER};
 use http::StatusCode;
 
-use super::minor_units;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
-use crate::api::console::participant::ledger_csv::plain;
 use crate::api::console::participant::{next_page, with_query};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
@@ -75,8 +73,8 @@ async fn save(
         keys: form.keys(visit),
     };
     let mut sent = form.sent();
-    let places = usize::try_from(decimals(&unit)).unwrap_or_default();
-    let cost = minor_units(&form.text("cost"), places);
+    let decimals = places(&unit);
+    let cost = minor_units(&form.text("cost"), decimals);
     if cost.is_none() {
         sent.faults.push(("cost".into(), NO_AMOUNT.into()));
     }
@@ -173,7 +171,7 @@ fn filled_in(item: &pb::Item) -> Sent {
     let values = [
         ("name", item.name.clone()),
         ("description", item.description.clone()),
-        ("cost", plain(cost.minor_units, &cost.currency_code)),
+        ("cost", plain(cost.minor_units, places(&cost.currency_code))),
         ("stock", number(item.stock)),
         ("per_person_limit", number(item.per_person_limit)),
         ("from_tier", item.from_tier.clone()),

@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 pub(super) mod log;
 mod mails;
+pub(super) mod names;
 pub(super) mod overview;
 mod payments;
 mod payout;
@@ -67,64 +68,4 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/items/{program}/{item}", get(items::show_one).post(items::change))
         .route("/o/items/redemptions", get(redemptions::show).post(redemptions::decide))
         .route("/o/record", get(record::show).post(record::record))
-}
-
-/// An amount as people write it, `12.50`, in minor units of a currency with so many decimals.
-fn minor_units(text: &str, decimals: usize) -> Option<i64> {
-    let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > decimals {
-        return None;
-    }
-    format!("{whole}{part:0<decimals$}").parse().ok()
-}
-
-/// The same, perhaps below zero: `-12.50`.
-fn signed_minor_units(text: &str, decimals: usize) -> Option<i64> {
-    let text = text.trim();
-    // The sign as it is typed, and as pages write it.
-    match text.strip_prefix(['-', '−']) {
-        Some(rest) => minor_units(rest, decimals).map(|minor| -minor),
-        None => minor_units(text.strip_prefix('+').unwrap_or(text), decimals),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_amount_has_no_more_decimals_than_its_currency() {
-        for (text, decimals, expected) in [
-            ("12.50", 2, Some(1_250)),
-            (" 12 ", 2, Some(1_200)),
-            ("12.5", 2, Some(1_250)),
-            ("0.05", 2, Some(5)),
-            ("12.505", 2, None),
-            ("12.5", 0, None),
-            ("1200", 0, Some(1_200)),
-            (".5", 2, None),
-            ("-5", 2, None),
-            ("1e3", 2, None),
-            ("", 2, None),
-            ("99999999999999999999", 2, None),
-        ] {
-            assert_eq!(minor_units(text, decimals), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_adjustment_has_a_sign() {
-        for (text, expected) in [
-            ("-12.50", Some(-1_250)),
-            ("−12.50", Some(-1_250)),
-            ("+5", Some(500)),
-            (" 5 ", Some(500)),
-            ("--5", None),
-            ("+-5", None),
-            ("-", None),
-        ] {
-            assert_eq!(signed_minor_units(text, 2), expected, "{text}");
-        }
-    }
 }

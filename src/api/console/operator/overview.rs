@@ -23,20 +23,28 @@ const REPORTED: i64 = 30 * 24 * 60 * 60;
 pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     visit.operator()?;
     let person = visit.person().await?;
-    let (programs, flags, jobs) =
-        tokio::join!(programs(&visit), open_flags(&visit), parked_jobs(&visit));
-    let has_sample = visit.console().context().settings.dev_pages.is_some();
+    let (programs, flags, jobs, can_fill) =
+        tokio::join!(programs(&visit), open_flags(&visit), parked_jobs(&visit), can_fill(&visit));
     let view = View {
         programs: &programs?,
         flags: part(flags),
         parked_jobs: part(jobs),
         live: Live { path: "/live/overview".into(), token: String::new() },
         done: text::done(visit.query("done")),
-        sample: has_sample.then(|| visit.form()),
+        sample: can_fill.then(|| visit.form()),
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(&visit, &form_token);
     Ok(visit.page(page(view, &sidebar, visit.reader())))
+}
+
+/// Whether the page offers to fill the database with sample people: in `dev`, and once.
+async fn can_fill(visit: &Visit) -> bool {
+    let context = visit.console().context();
+    match &context.settings.dev_pages {
+        Some(dev) => matches!(dev.has_sample(context).await, Ok(false)),
+        None => false,
+    }
 }
 
 /// Fills the database with sample people. Only `dev` does.
@@ -100,7 +108,8 @@ async fn parked_jobs(visit: &Visit) -> Result<Count, Status> {
     Ok(counted(answer.jobs.len(), &answer.next_page_token))
 }
 
-fn counted(count: usize, next_page_token: &str) -> Count {
+/// So many as a page has, and whether there are more.
+pub(super) fn counted(count: usize, next_page_token: &str) -> Count {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     Count { count, is_more: !next_page_token.is_empty() }
 }

@@ -11,6 +11,7 @@ use http::StatusCode;
 use tokio_stream::StreamExt;
 use tonic::Status;
 
+use super::names::{Ids, knowing, of_approval, user_of};
 use crate::api::console::answers::{self, Refused};
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -147,6 +148,9 @@ async fn payout(
     });
     let path = path(at);
     let found = found.payout.ok_or(Refused::NotFound)?;
+    let people = lines.lines.iter().map(|line| &*line.user_id);
+    let people = people.chain(approvals.iter().flat_map(of_approval));
+    let reader = knowing(visit, Ids::of(people.chain([user_of(&found.created_by)]))).await;
     let view = View {
         payout: &found,
         lines: &lines.lines,
@@ -165,7 +169,7 @@ async fn payout(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(view, &sidebar, &reader)))
 }
 
 /// The lines as a file, as the provider of payments takes them.

@@ -3,14 +3,14 @@
 use axum::response::Response;
 use console::pages::operator::payouts::{Paying, View, page};
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
-use console::reader::segment;
+use console::reader::{minor_units, places, segment};
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
 use tonic::Status;
 
-use super::minor_units;
+use super::names::{Ids, knowing};
+use super::overview::counted;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -34,8 +34,8 @@ pub(super) async fn create(visit: Visit, form: SentForm) -> Result<Response, Ref
     let program_id = form.get("program_id");
     let unit = visit.program(program_id).await?.unit;
     let text = form.text("minimum");
-    let places = usize::try_from(decimals(&unit)).unwrap_or_default();
-    let minimum = match minor_units(&text, places) {
+    let decimals = places(&unit);
+    let minimum = match minor_units(&text, decimals) {
         _ if text.is_empty() => None,
         Some(minor_units) => Some(pb::Money { currency_code: unit, minor_units }),
         None => {
@@ -91,16 +91,17 @@ async fn list(
     let view = View {
         payouts: &payouts.payouts,
         paying: &paying?,
-        waiting: approvals.ok().map(|found| found.approvals.len()),
+        waiting: approvals.ok().map(|found| counted(found.approvals.len(), &found.next_page_token)),
         sent,
         keys,
         done: text::done(visit.query("done")),
         next: next_page("/o/payouts", &[], &payouts.next_page_token),
         is_later: !later.is_empty(),
     };
+    let reader = knowing(visit, Ids::default()).await;
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }
 
 /// The programs that pay out, with what a payout would find.

@@ -8,6 +8,8 @@ use console::text;
 use http::StatusCode;
 use tonic::Status;
 
+use super::names::{Ids, knowing};
+use super::overview::counted;
 use crate::access::Role;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
@@ -61,6 +63,8 @@ async fn person(
         Err(status) if status.code() == tonic::Code::PermissionDenied => None,
         sessions => Some(part(sessions.map(|found| found.sessions))),
     };
+    let referrers = user.participants.iter().map(|of| &*of.referrer_user_id);
+    let names = knowing(visit, Ids::of(referrers)).await;
     let keys = || visit.command();
     let view = View {
         user: &user,
@@ -68,7 +72,7 @@ async fn person(
         purchases: part(purchases.map(|found| found.purchases)),
         sessions,
         mails: part(mails.map(|found| found.mails)),
-        flags: part(flags.map(|found| found.flags.len())),
+        flags: part(flags.map(|found| counted(found.flags.len(), &found.next_page_token))),
         flags_path: with_query("/o/fraud", &[("state", "all"), ("user", user_id)]),
         keys: &keys,
         may_set_role: operator.role == Role::Admin,
@@ -77,7 +81,7 @@ async fn person(
     };
     let form_token = visit.form_token();
     let sidebar = reader.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &names)))
 }
 
 async fn memberships(

@@ -5,12 +5,13 @@ use axum::response::Response;
 use console::pages::operator::purchase::{View, page};
 use console::pages::operator::purchase_path;
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
+use console::reader::{minor_units, places};
 use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
 
-use super::{holds, minor_units};
+use super::holds;
+use super::names::{Ids, knowing};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -47,6 +48,7 @@ async fn purchase(
         consistency_token: visit.changed(),
     };
     let purchase = visit.call(request).await?;
+    let reader = knowing(visit, Ids::of(people(&purchase, form.preview.as_ref()))).await;
     let view = View {
         purchase: &purchase,
         sent: form.sent,
@@ -58,7 +60,21 @@ async fn purchase(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
+}
+
+/// Everybody whom the page names.
+fn people<'a>(
+    purchase: &'a pb::GetPurchaseResponse,
+    preview: Option<&'a pb::PreviewRefundResponse>,
+) -> impl Iterator<Item = &'a str> {
+    let buyer = purchase.purchase.iter().map(|of| &*of.buyer_user_id);
+    let earners = purchase.outcomes.iter().flat_map(|outcome| {
+        let earned = outcome.rewards.iter().map(|of| &*of.earner_user_id);
+        earned.chain(outcome.withheld.iter().map(|of| &*of.earner_user_id))
+    });
+    let reversals = preview.into_iter().flat_map(|of| &of.reversals);
+    buyer.chain(earners).chain(reversals.map(|of| &*of.user_id))
 }
 
 /// Holds a reward of the purchase, or releases it.
@@ -89,9 +105,9 @@ pub(super) async fn refund(
     let known = visit.call(request).await?.purchase.unwrap_or_default();
     let unit = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
     let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit), problem: None };
-    let places = usize::try_from(decimals(&unit)).unwrap_or_default();
+    let decimals = places(&unit);
     let text = form.text("amount");
-    let amount = match minor_units(&text, places) {
+    let amount = match minor_units(&text, decimals) {
         _ if text.is_empty() => None,
         Some(minor_units) => Some(pb::Money { currency_code: unit, minor_units }),
         None => {

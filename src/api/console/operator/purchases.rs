@@ -5,6 +5,7 @@ use console::pages::operator::purchase_path;
 use console::pages::operator::purchases::{View, page};
 use tonic::Code;
 
+use super::names::{Ids, knowing};
 use crate::api::console::answers::Refused;
 use crate::api::console::participant::next_page;
 use crate::api::console::visit::Visit;
@@ -38,7 +39,9 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
         next: next_page("/o/purchases", &[], &answer.next_page_token),
         is_later: !later.is_empty(),
     };
+    let buyers = answer.purchases.iter().filter_map(|of| of.purchase.as_ref());
+    let reader = knowing(&visit, Ids::of(buyers.map(|of| &*of.buyer_user_id))).await;
     let form_token = visit.form_token();
     let sidebar = person.sidebar(&visit, &form_token);
-    Ok(visit.page(page(&view, &sidebar, visit.reader())))
+    Ok(visit.page(page(&view, &sidebar, &reader)))
 }

@@ -4,11 +4,10 @@ use axum::response::Response;
 use console::pages::operator::purchase_path;
 use console::pages::operator::record::{View, page};
 use console::parts::{FormKeys, Sent};
-use console::reader::decimals;
+use console::reader::{minor_units, places};
 use console::text::faults::{self as words, NO_AMOUNT};
 use http::StatusCode;
 
-use super::minor_units;
 use super::search::find;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
@@ -25,8 +24,8 @@ pub(super) async fn record(visit: Visit, sent: SentForm) -> Result<Response, Ref
     visit.operator()?;
     let mut faulty = sent.sent();
     let currency = sent.text("currency").to_uppercase();
-    let places = usize::try_from(decimals(&currency)).unwrap_or_default();
-    let amount = minor_units(&sent.text("amount"), places);
+    let decimals = places(&currency);
+    let amount = minor_units(&sent.text("amount"), decimals);
     if amount.is_none() {
         faulty.faults.push(("amount".into(), NO_AMOUNT.into()));
     }

@@ -5,6 +5,7 @@ use console::pages::operator::redemptions::{STATES, View, page};
 use console::text;
 use http::StatusCode;
 
+use super::names::{Ids, knowing_items};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -68,6 +69,9 @@ async fn list(
         ..Default::default()
     };
     let answer = visit.call(request).await?;
+    let people = Ids::of(answer.redemptions.iter().map(|of| &*of.user_id));
+    let programs = Ids::of(answer.redemptions.iter().map(|of| &*of.program_id));
+    let reader = knowing_items(visit, people, programs).await;
     let view = View {
         redemptions: &answer.redemptions,
         chosen: name,
@@ -79,5 +83,5 @@ async fn list(
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(visit, &form_token);
-    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+    Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::Response;
 use console::pages::participant::entries;
-use console::reader::{decimals, moment};
+use console::reader::{moment, places, plain};
 use console::text::participant::CSV_HEAD;
 
 use crate::api::console::answers;
@@ -50,7 +50,7 @@ fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [Str
     let time = entry.create_time.as_ref().and_then(moment);
     let kind = entry.kind().as_str_name();
     let amount = |money: Option<&pb::Money>| {
-        money.map_or_else(String::new, |money| plain(money.minor_units, &program.unit))
+        money.map_or_else(String::new, |money| plain(money.minor_units, places(&program.unit)))
     };
     [
         time.map(|time| time.to_string()).unwrap_or_default(),
@@ -63,15 +63,6 @@ fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [Str
         amount(entry.balance.as_ref()),
         program.unit.clone(),
     ]
-}
-
-/// An amount with a point and without separators.
-pub(in crate::api::console) fn plain(minor_units: i64, unit: &str) -> String {
-    let decimals = usize::try_from(decimals(unit)).unwrap_or_default();
-    let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
-    let sign = if minor_units < 0 { "-" } else { "" };
-    let (whole, rest) = digits.split_at(digits.len() - decimals);
-    if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
 }
 
 /// A row of RFC 4180.
@@ -111,7 +102,5 @@ mod tests {
         ] {
             assert_eq!(cell(text), expected);
         }
-        assert_eq!((plain(-5, "USD"), plain(1_250, "USD")), ("-0.05".into(), "12.50".into()));
-        assert_eq!(plain(7, "POINTS"), "7");
     }
 }
