@@ -76,7 +76,7 @@ mod tests {
         let parked = |count: usize| {
             let reason = |number: usize| {
                 let refusal = format!("reason {number}");
-                ("pi_1".to_owned(), Reason::Refused { refusal })
+                ("pi_1".to_owned(), Reason::Refused { refusal, object_ids: Vec::new() })
             };
             Taken::Parked((1..=count).map(reason).collect()).to_string()
         };
