@@ -235,8 +235,8 @@ mod tests {
             ),
             (
                 "Program",
-                json!({ "rewards": [{ "earn_on": "ALWAYS" }] }),
-                "rewards[0].earn_on: must be one of EARN_ON_",
+                json!({ "rewards": [{ "kind": "ALWAYS" }] }),
+                "rewards[0].kind: must be one of REWARD_KIND_POINTS, ",
             ),
             ("Program", json!({ "unti": "USD" }), "unti: Program has no such field"),
             ("Program", json!([]), "must be an object in braces, not a list"),
