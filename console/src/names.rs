@@ -1,5 +1,5 @@
-//! Names in place of ids: of the people, programs and items that a page is about, as far as its reader may see them. What
-//! is not known is shown by its id.
+//! Names in place of ids: of the people, programs and items that a page is about, as far as its reader may see them.
+//! What is not known is shown by its id.
 
 use std::collections::HashMap;
 

@@ -130,7 +130,10 @@ fn outcome(outcome: &PurchaseOutcome, view: &View<'_>, reader: &Reader) -> Marku
     html! {
         section.card.flush {
             div.card-head {
-                div { h2 { (program_link(&outcome.program_id, reader)) } p { (text::version(outcome.program_version)) } }
+                div {
+                    h2 { (program_link(&outcome.program_id, reader)) }
+                    p { (text::version(outcome.program_version)) }
+                }
                 (badge(tone, words))
             }
             @if !outcome.qualified { p.padded.soft { (withheld(outcome.reason())) } }

@@ -26,8 +26,8 @@ impl Ids {
     }
 }
 
-/// The visitor, who knows the names of all programs and of these users. What cannot be read now is shown by its id: such
-/// a page is better than none.
+/// The visitor, who knows the names of all programs and of these users. What cannot be read now is shown by its id:
+/// such a page is better than none.
 pub(in crate::api::console) async fn knowing(visit: &Visit, user_ids: Ids) -> Reader {
     visit.reader().knowing(names(visit, user_ids).await)
 }
