@@ -305,7 +305,9 @@ proptest! {
         let in_order = |events: &[Event]| {
             let mut book = Book::default();
             book.unrecordable.clone_from(&unrecordable);
-            events.iter().for_each(|event| book.deliver(event));
+            for event in events {
+                book.deliver(event);
+            }
             book
         };
         let (book, other) = (in_order(&events), in_order(&shuffled));
