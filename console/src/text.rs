@@ -1624,8 +1624,8 @@ pub mod money {
         has decided about one by one.";
     pub const ALL_PAID: &str = "All were paid";
     pub const NONE_PAID: &str = "None was paid";
-    pub const NOTHING_RESERVED: &str = "Nothing is left to pay: every line is decided, or everybody \
-        was skipped. Closing the payout notes that it is done.";
+    pub const NOTHING_RESERVED: &str = "Nothing is left to pay: every line is decided. Closing the \
+        payout notes that it is done.";
     pub const CLOSE_PAYOUT: &str = "Close the payout";
     pub const REFERENCE: &str = "Provider's reference";
     pub const REFERENCE_HINT: &str = "What the provider calls the transfer. Stays in the log: an \
@@ -1740,8 +1740,8 @@ pub mod money {
     pub const FULFIL: &str = "Handed over";
     pub const CANCEL: &str = "Cancel it";
 
-    pub fn of_reward(id: &str) -> String {
-        format!("(reward {id})")
+    pub fn of_reward(level: i32, rule: &str) -> String {
+        format!("(the reward of {})", level_and_rule(level, rule))
     }
     pub fn until(day: &str) -> String {
         format!("Waits until {day}")

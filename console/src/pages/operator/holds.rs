@@ -24,7 +24,7 @@ pub fn holds(reward: &Reward, action: &str, keys: &FormKeys, reader: &Reader) ->
             details {
                 summary {
                     (if is_held { text::RELEASE_REWARD } else { text::HOLD_REWARD }) "…"
-                    span.unseen { " " (text::of_reward(&reward.reward_id)) }
+                    span.unseen { " " (text::of_reward(reward.level, &reward.rule)) }
                 }
                 form.row.below method="post" action=(reader.to(action)) {
                     (keys)
