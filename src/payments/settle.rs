@@ -174,17 +174,14 @@ impl Payments {
         report: &ReportPayment,
         refusal: Refusal,
     ) -> Result<Submitted, PaymentError> {
-        let refused = match report.reports.as_slice() {
-            [_] => vec![(0, refusal)],
-            _ => {
-                let tried = query(&self.0.database, &self.0.environment, |work| {
-                    refused_reports(work, report)
-                });
-                match tried.await {
-                    Ok(refused) => refused,
-                    Err(QueryError::Refused(Refusal::PurchaseMoved(_))) => Vec::new(),
-                    Err(error) => return Err(error.into()),
-                }
+        let refused = if report.reports.len() == 1 {
+            vec![(0, refusal)]
+        } else {
+            let (database, environment) = (&self.0.database, &self.0.environment);
+            match query(database, environment, |work| refused_reports(work, report)).await {
+                Ok(refused) => refused,
+                Err(QueryError::Refused(Refusal::PurchaseMoved(_))) => Vec::new(),
+                Err(error) => return Err(error.into()),
             }
         };
         if refused.is_empty() {

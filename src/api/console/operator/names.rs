@@ -38,7 +38,9 @@ pub(super) async fn knowing_items(visit: &Visit, user_ids: Ids, program_ids: Ids
     for program_id in program_ids.0 {
         let request = pb::ListItemsRequest { program_id, page_size: ITEMS, ..Default::default() };
         let found = visit.look(request).await.map(|found| found.items).unwrap_or_default();
-        found.iter().for_each(|item| names.add_item(item));
+        for item in &found {
+            names.add_item(item);
+        }
     }
     visit.reader().knowing(names)
 }
