@@ -125,8 +125,8 @@ async fn users_are_listed_by_their_ids_without_those_whom_nobody_knows() {
     };
     let found = list(named(&["olga", "nobody", "ada", "ada"])).await.unwrap();
     let users: Vec<User> = found.users.into_iter().filter_map(|of| of.user).collect();
-    let names: Vec<&str> = users.iter().map(|user| &*user.display_name).collect();
-    assert_eq!((names, &*found.next_page_token), (vec!["ada shown", "olga shown"], ""));
+    let shown: Vec<&str> = users.iter().map(|user| &*user.display_name).collect();
+    assert_eq!((shown, &*found.next_page_token), (vec!["ada shown", "olga shown"], ""));
     assert_eq!(list(named(&["nobody"])).await.unwrap().users, []);
     client.erase("ada", false).await.unwrap();
     let erased = list(named(&["ada"])).await.unwrap().users.remove(0).user.unwrap();
