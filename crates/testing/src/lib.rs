@@ -28,7 +28,6 @@ pub mod stripe_events;
 pub mod tls;
 mod watching;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use private_postgres::{Options, TemporaryPostgres};
@@ -55,7 +54,12 @@ async fn cluster() -> &'static TemporaryPostgres {
         .get_or_init(async || {
             let options = Options {
                 max_connections: 400,
-                settings: vec![("shared_buffers".into(), "256MB".into())],
+                settings: vec![
+                    ("shared_buffers".into(), "256MB".into()),
+                    // The statistics of some 700 databases. Elsewhere they would be in `/dev/shm`, which has 64 MB in a
+                    // container: too little, and Postgres goes down.
+                    ("min_dynamic_shared_memory".into(), "256MB".into()),
+                ],
                 ..Options::default()
             };
             let cluster = TemporaryPostgres::start(&options).await.expect("Postgres starts");
@@ -88,24 +92,9 @@ async fn create(cluster: &TemporaryPostgres, name: &str, template: Option<&str>)
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
     let mut connection = connect(cluster).await;
-    for left in left_databases() {
-        let drop = format!("drop database {left} with (force)");
-        connection.execute(drop.as_str()).await.unwrap();
-    }
     let template = template.map(|name| format!("template {name}")).unwrap_or_default();
     connection.execute(format!("create database {name} {template}").as_str()).await.unwrap();
     connection.close().await.unwrap();
-}
-
-/// The databases whose tests have ended. All of them together would take some ten gigabytes, and their statistics more
-/// than the 64 MB that `/dev/shm` has in a container, without which Postgres goes down.
-static LEFT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// The databases to drop now: many at once, since each drop waits for a checkpoint.
-fn left_databases() -> Vec<String> {
-    const MANY: usize = 40;
-    let mut left = LEFT.lock().unwrap();
-    if left.len() < MANY { Vec::new() } else { std::mem::take(&mut *left) }
 }
 
 /// Ignores progress.
@@ -117,8 +106,8 @@ impl tributary::read::Watcher for Unwatched {
     fn end(&mut self) {}
 }
 
-/// A database of one test, which is dropped some time after it. Dropping it checks nothing; call
-/// [`TestDatabase::check`] at the end.
+/// A database of one test. It stays, some ten megabytes, until the process ends: dropping a database waits for a
+/// checkpoint, which takes up to seconds, and nobody can begin meanwhile. Call [`TestDatabase::check`] at the end.
 pub struct TestDatabase {
     name: String,
     pub url: String,
@@ -245,11 +234,5 @@ impl TestDatabase {
     /// One number from the database.
     pub async fn count(&self, query: &str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        LEFT.lock().unwrap().push(std::mem::take(&mut self.name));
     }
 }
