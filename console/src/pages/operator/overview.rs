@@ -194,13 +194,13 @@ fn numbers(overview: &GetOverviewResponse, figures: &Figures, reader: &Reader) -
             div {
                 dt { (text::REFERRED) }
                 dd.number data-marked { (reader.number(overview.referred)) }
-                small.soft { (by_status(overview)) }
+                dd.soft { (by_status(overview)) }
             }
-            div { dt { (text::EARNED_BY_ALL) } dd data-marked { (earned) } small.soft { (of_earned) } }
+            div { dt { (text::EARNED_BY_ALL) } dd data-marked { (earned) } dd.soft { (of_earned) } }
             div {
                 dt { (text::LIABILITY) }
                 dd data-marked { (reader.amount_of(parts.iter().sum::<i128>(), unit)) }
-                small.soft { (text::parts_of_liability(&available, &pending, &reserved)) }
+                dd.soft { (text::parts_of_liability(&available, &pending, &reserved)) }
             }
             @if debt > 0 { div { dt { (text::DEBT) } dd data-marked { (reader.amount_of(debt, unit)) } } }
             @if let Ok(report) = &figures.report {

@@ -118,7 +118,7 @@ pub fn sums(payout: &Payout, reader: &Reader) -> Markup {
             div {
                 dt { (name) }
                 dd data-marked { (reader.amount(sum.as_ref().and_then(|sum| sum.amount.as_ref()))) }
-                small.soft { (text::so_many_people(count(sum))) }
+                dd.soft { (text::so_many_people(count(sum))) }
             }
         }
     };

@@ -198,7 +198,7 @@ fn sums(buckets: &Result<BucketBalances, String>, program: &Program, reader: &Re
                         dd data-marked { (reader.amount(amount.as_ref())) }
                         @if taken_back && words == text::EARNED {
                             @let of = |amount: &Option<Money>| reader.words(amount.as_ref());
-                            small.soft { (text::granted_and_taken_back(&of(&buckets.earned), &of(&buckets.reversed))) }
+                            dd.soft { (text::granted_and_taken_back(&of(&buckets.earned), &of(&buckets.reversed))) }
                         }
                     }
                 }
