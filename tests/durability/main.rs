@@ -67,4 +67,3 @@ mod snapshots;
 mod store;
 mod stripe;
 mod surroundings;
-mod transactions;
