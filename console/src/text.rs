@@ -52,7 +52,8 @@ pub fn fields_need_another_look(fields: usize) -> String {
 
 /// What the script says, as JSON.
 pub fn words_of_script() -> &'static str {
-    r#"{"copied":"Copied","failed":"That did not arrive. Check the connection and send it again.","open":"Live","waiting":"Connecting…","closed":"Signed out","dismiss":"Dismiss"}"#
+    "{\"copied\":\"Copied\",\"failed\":\"That did not arrive. Check the connection and send it again.\",\
+      \"open\":\"Live\",\"waiting\":\"Connecting…\",\"closed\":\"Signed out\",\"dismiss\":\"Dismiss\"}"
 }
 
 /// What has just been done, by the name in the address.
@@ -1590,7 +1591,8 @@ pub mod money {
     pub const FAILING: &str = "Being failed";
     pub const CONFIRMED: &str = "Confirmed";
     pub const NOBODY_PAID: &str = "Nobody paid";
-    pub const NOBODY_PAID_WORDS: &str = "Nobody could be paid, so the payout has ended. Each line says why; the next payout asks again.";
+    pub const NOBODY_PAID_WORDS: &str = "Nobody could be paid, so the payout has ended. Each line \
+        says why; the next payout asks again.";
     pub const NOBODY_HAD_ANYTHING: &str = "Nobody had anything available, so the payout has ended.";
     pub const CREATE_PAYOUT: &str = "Create a payout";
     pub const CREATE: &str = "Create";

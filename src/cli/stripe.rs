@@ -186,8 +186,8 @@ impl SendTest {
             );
         };
         format!(
-            "parked, and not recorded:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments of the console show \
-             it; PurchaseService/AttachPayment names the buyer"
+            "parked, and not recorded:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments of the console \
+             show it; PurchaseService/AttachPayment names the buyer"
         )
     }
 

@@ -56,8 +56,7 @@ impl Reason {
 /// others take their place.
 const MAX_KEPT: usize = 100;
 
-/// Reasons as they are kept, each once; `None` if there are none. Of several refunds that were refused for the same
-/// reason, an operator has one thing to do.
+/// Reasons as they are kept, each once; `None` if there are none. Two sessions can say the same, for instance.
 pub(super) fn kept(reasons: &[Reason]) -> Option<Value> {
     let mut different: Vec<&Reason> = Vec::new();
     for reason in reasons {
@@ -89,8 +88,8 @@ pub fn words(reason: &Reason) -> String {
         Reason::Told(parked) => words_of_told(parked),
         Reason::UnusableId { object_id } => format!("the id {object_id} cannot be recorded"),
         Reason::UnknownBuyer { user_id } => format!(
-            "user {user_id} is named as the buyer and does not exist: register them with this id and attach the payment, or \
-             attach it to somebody else"
+            "user {user_id} is named as the buyer and does not exist: register them with this id and attach the \
+             payment, or attach it to somebody else"
         ),
         Reason::Refused { refusal, object_ids } if object_ids.is_empty() => refusal.clone(),
         Reason::Refused { refusal, object_ids } => format!("{}: {refusal}", some(object_ids)),

@@ -191,9 +191,8 @@ impl Payments {
         let mut unrecordable = Unrecordable::new();
         for (index, refusal) in refused {
             let Some(report) = report.reports.get(index) else { continue };
-            let object_id = report.object_id();
-            let reason = reason_of(refusal, object_id, report);
-            unrecordable.entry(object_id.into()).or_insert(reason);
+            let reason = reason_of(refusal, report);
+            unrecordable.entry(report.object_id().into()).or_insert(reason);
         }
         Ok(Submitted::Refused(unrecordable))
     }
@@ -337,17 +336,14 @@ fn report_of(
 pub(super) const RULES: Rules<'static> =
     Rules { iso_digits: &decimals, is_user_id: &|text| UserId::parse(text).is_ok() };
 
-fn reason_of(refusal: Refusal, object_id: &str, report: &Report) -> Reason {
-    match (refusal, report) {
-        (Refusal::UserNotFound(user_id), _) => {
-            Reason::UnknownBuyer { user_id: user_id.to_string() }
-        }
-        (refusal, Report::Recorded(_)) => {
-            Reason::Refused { refusal: refusal.to_string(), object_ids: Vec::new() }
-        }
-        (refusal, _) => {
-            Reason::Refused { refusal: refusal.to_string(), object_ids: vec![object_id.into()] }
-        }
+fn reason_of(refusal: Refusal, report: &Report) -> Reason {
+    let object_ids = match report {
+        Report::Recorded(_) => Vec::new(),
+        of_purchase => vec![of_purchase.object_id().into()],
+    };
+    match refusal {
+        Refusal::UserNotFound(user_id) => Reason::UnknownBuyer { user_id: user_id.to_string() },
+        refusal => Reason::Refused { refusal: refusal.to_string(), object_ids },
     }
 }
 

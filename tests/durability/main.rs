@@ -67,3 +67,4 @@ mod snapshots;
 mod store;
 mod stripe;
 mod surroundings;
+mod transactions;

@@ -367,7 +367,8 @@ mod tests {
                 "Firefox on Linux",
             ),
             (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/140.0 Safari/537.36",
                 "Chrome on Windows",
             ),
             ("grpc-rust/1.0", "grpc-rust/1.0"),

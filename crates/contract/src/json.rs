@@ -42,7 +42,13 @@ impl Faults {
         match &*self.0 {
             [] => error.to_string(),
             [only] => format!("{only}, at line {line} column {column}"),
-            several => several[..several.len().min(MAX_FAULTS)].join("; "),
+            several => {
+                let shown = several.get(..MAX_FAULTS).unwrap_or(several).join("; ");
+                match several.len().saturating_sub(MAX_FAULTS) {
+                    0 => shown,
+                    more => format!("{shown}; and {more} more"),
+                }
+            }
         }
     }
 
@@ -258,7 +264,8 @@ mod tests {
         );
         let many: Vec<Value> = (0..100).map(|_| json!(true)).collect();
         let said = refused("AttachPaymentRequest", &json!({ "acknowledged_issue_ids": many }));
-        assert_eq!(said.split("; ").count(), MAX_FAULTS, "{said}");
+        assert_eq!(said.split("; ").count(), MAX_FAULTS + 1, "{said}");
+        assert!(said.ends_with("; and 80 more"), "{said}");
     }
 
     #[test]

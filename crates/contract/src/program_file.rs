@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn a_program_is_written_as_it_is_read_without_what_the_server_fills_in() {
-        let json = "{\n  \"program_id\": \"spring\",\n  \"version\": 3,\n  \"minimum_purchase_minor\": 9007199254740993\n}";
+        let json = "{\n  \"program_id\": \"spring\",\n  \"version\": 3,\n  \
+                    \"minimum_purchase_minor\": 9007199254740993\n}";
         let written = program_file(&parse_program(json).unwrap()).unwrap();
         assert_eq!(written, json.replace("  \"version\": 3,\n", ""));
     }

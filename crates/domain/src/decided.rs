@@ -38,8 +38,8 @@ pub(super) fn of_payout(payout: &PayoutKey, state: PayoutState, said: &DecidedAs
         | PayoutState::Open
         | PayoutState::Confirming
         | PayoutState::Confirmed => format!(
-            "payout '{payout}' is confirmed already, {}: only the same call again is answered; ReturnPayoutLine takes a \
-             line back whose transfer came back",
+            "payout '{payout}' is confirmed already, {}: only the same call again is answered; ReturnPayoutLine takes \
+             a line back whose transfer came back",
             said.reference()
         ),
     }
@@ -56,7 +56,8 @@ pub(super) fn of_line(line_id: &PayoutLineId, state: PayoutLineState, said: &Dec
             )
         }
         PayoutLineState::Reserved => format!(
-            "{line} is reserved and not paid yet, so nothing can come back: ConfirmPayout pays it, FailPayout gives it up"
+            "{line} is reserved and not paid yet, so nothing can come back: ConfirmPayout pays it, FailPayout gives it \
+             up"
         ),
         PayoutLineState::Paid => format!(
             "{line} is paid already, {}: only the same call again is answered; if the transfer came back, call \

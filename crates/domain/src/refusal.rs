@@ -173,15 +173,15 @@ pub enum Refusal {
     #[error("program '{0}' does not pay out")]
     PayoutsOff(ProgramId),
     #[error(
-        "an earlier version of program '{0}' credited purchases: paying out would hand buyers their own payments back as \
-         cash"
+        "an earlier version of program '{0}' credited purchases: paying out would hand buyers their own payments back \
+         as cash"
     )]
     PayoutOfCredits(ProgramId),
     #[error("{}", decided::of_payout(.payout, *.state, .said))]
     PayoutDecided { payout: PayoutKey, state: PayoutState, said: Box<DecidedAs> },
     #[error(
-        "nobody could be paid by payout '{0}', so it has ended: there is nothing to confirm or to fail; ListPayoutLines \
-         shows who was skipped, and why"
+        "nobody could be paid by payout '{0}', so it has ended: there is nothing to confirm or to fail; \
+         ListPayoutLines shows who was skipped, and why"
     )]
     PayoutWasEmpty(PayoutKey),
     #[error("{}", decided::of_line(.line_id, *.state, .said))]
@@ -260,12 +260,12 @@ impl SelfApprovalWhy {
                 "approval '{approval_id}' is about the caller's own balance: another operator has to approve it"
             ),
             Self::SamePerson => format!(
-                "the caller, or a key that the caller created, asked for approval '{approval_id}': another operator has to \
-                 approve it; Decline takes it back"
+                "the caller, or a key that the caller created, asked for approval '{approval_id}': another operator \
+                 has to approve it; Decline takes it back"
             ),
             Self::SameKey => format!(
-                "approval '{approval_id}' was asked for with this key, or with one that was created with it: somebody with \
-                 a key or a session of their own has to approve it; Decline takes it back"
+                "approval '{approval_id}' was asked for with this key, or with one that was created with it: somebody \
+                 with a key or a session of their own has to approve it; Decline takes it back"
             ),
         }
     }

@@ -57,8 +57,8 @@ pub fn unseen(text: &str) -> Option<Unseen> {
 /// What a link is recognised by, in the form in which programs compare texts (NFKC).
 const LINK_MARKS: &[char] = &['.', ':', '/', '@'];
 
-/// The plain form of a character that is none of a link's marks and looks like some, such as the full-width `：` or the
-/// dot leader U+2024; `None` for every other character. Programs that normalise texts read the plain form.
+/// The plain form of a character that is none of a link's marks and looks like some, such as the full-width `：` or
+/// the dot leader U+2024; `None` for every other character. Programs that normalise texts read the plain form.
 #[must_use]
 pub fn hidden_link_mark(character: char) -> Option<String> {
     if character.is_ascii() {

@@ -40,8 +40,8 @@ impl Handlers {
         let payout = payout_key(&mut fields, &request.program_id, &request.payout_id);
         let state = line_state(request.state());
         if state == Some(PayoutLineState::Skipped) {
-            let message = "must be a state of lines with an amount (RESERVED, PAID, FAILED, RETURNED), or absent for all of \
-                           these; ListPayoutLines shows who was skipped, with the reason";
+            let message = "must be a state of lines with an amount (RESERVED, PAID, FAILED, RETURNED), or absent for \
+                           all of these; ListPayoutLines shows who was skipped, with the reason";
             fields.fault("state", ErrorReason::OutOfRange, message);
         }
         let payout = fields.finish(payout)?;

@@ -24,8 +24,8 @@ impl Stream {
         let mut connection = TcpStream::connect(&browser.address).await.unwrap();
         let separator = if path.contains('?') { '&' } else { '?' };
         let request = format!(
-            "GET {path}{separator}resume_token={token} HTTP/1.1\r\nhost: x\r\ncookie: {}\r\naccept: text/event-stream\r\n\
-             accept-encoding: gzip\r\n\r\n",
+            "GET {path}{separator}resume_token={token} HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\
+             accept: text/event-stream\r\naccept-encoding: gzip\r\n\r\n",
             browser.cookie.clone().unwrap_or_default(),
         );
         connection.write_all(request.as_bytes()).await.unwrap();

@@ -129,7 +129,8 @@ async fn what_is_refused_waits_alone_and_the_rest_of_the_same_events_is_recorded
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let address = &server.address;
     let payment = Payment::new("one", "bea", 400_000);
-    // More refunds than a purchase can have, and a dispute, all before the purchase. Those that are too many are one issue.
+    // More refunds than a purchase can have, and a dispute, all before the purchase. Those that are too many are one
+    // issue.
     for index in 0..MAX_REFUNDS + 3 {
         let id = format!("re_{index:03}");
         let mut refund = payment.refund("refund.created", 10, &id, 1_000);

@@ -130,7 +130,8 @@ fn facts(approval: &Approval, reader: &Reader) -> Markup {
                 Some(Asked::Payout(of)) => {
                     dt { (text::PAYOUT) }
                     dd {
-                        a.break href=(reader.to(&format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id)))) {
+                        @let path = format!("/o/payouts/{}/{}", approval.program_id, segment(&of.payout_id));
+                        a.break href=(reader.to(&path)) {
                             (short(&of.payout_id))
                         }
                     }

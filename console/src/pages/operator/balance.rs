@@ -111,7 +111,9 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 }
 
 fn buckets(buckets: &BucketBalances, reader: &Reader) -> Markup {
-    let of = |name: &str, amount: &Option<Money>| html! { div { dt { (name) } dd { (reader.amount(amount.as_ref())) } } };
+    let of = |name: &str, amount: &Option<Money>| {
+        html! { div { dt { (name) } dd { (reader.amount(amount.as_ref())) } } }
+    };
     html! {
         section.card {
             dl.sums {

@@ -163,7 +163,10 @@ mod tests {
     fn a_payload_links_to_whom_it_names_and_says_when_times_are() {
         let reader = Reader::new("en", Some("UTC"), Theme::System, "/below".into());
         let event = Event {
-            payload_json: r#"{"amounts":[1,{"rate_bps":5}],"buyer_user_id":"ada","none":{},"other_user_id":"<b>","time_us":1795887000000000}"#.into(),
+            payload_json:
+                "{\"amounts\":[1,{\"rate_bps\":5}],\"buyer_user_id\":\"ada\",\"none\":{},\
+                           \"other_user_id\":\"<b>\",\"time_us\":1795887000000000}"
+                    .into(),
             ..Event::default()
         };
         let html = payload(&event, &reader).into_string();

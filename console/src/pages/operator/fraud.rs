@@ -375,7 +375,9 @@ fn finding(finding: &FraudFinding, reader: &Reader) -> Markup {
     html! {
         li {
             (kind(finding.kind())) ", " (reader.percent(finding.score_bps))
-            @if !finding.other_user_id.is_empty() { " · " (text::WITH) " " (user_link(&finding.other_user_id, reader)) }
+            @if !finding.other_user_id.is_empty() {
+                " · " (text::WITH) " " (user_link(&finding.other_user_id, reader))
+            }
             @if finding.policy() != FraudPolicy::Unspecified { " · " span.soft { (consequence(finding.policy()).1) } }
         }
     }

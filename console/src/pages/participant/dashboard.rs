@@ -7,7 +7,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{Scene, earned, entries, path, status, tiers};
+use super::{Scene, earned, entries, other_sums, path, status, tiers};
 use crate::charts::{self, Point};
 use crate::icons::{Icon, medal};
 use crate::page::{Live, Page, Sidebar, app};
@@ -141,16 +141,6 @@ fn chart(days: &Result<Vec<Point>, String>, program: &Program, reader: &Reader) 
 fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Markup {
     let buckets = state.buckets.first().cloned().unwrap_or_default();
     let unit = &program.unit;
-    // Together with what is available, all of them reconcile.
-    let others = [
-        (text::SET_ASIDE, &buckets.reserved),
-        (text::CREDITED, &buckets.credited),
-        (text::ADJUSTED, &buckets.adjusted),
-        (text::SPENT, &buckets.spent),
-        (text::PAID_OUT, &buckets.paid),
-        (text::EXPIRED, &buckets.expired),
-    ];
-    let others = others.into_iter().filter(|(_, amount)| text::minor(amount.as_ref()) != 0);
     let part = |words: &str, amount: Option<&Money>| {
         html! { div { span.soft { (words) } strong data-marked { (reader.amount(amount)) } } }
     };
@@ -166,7 +156,7 @@ fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Mark
             div.parts {
                 (part(text::EARNED, Some(&earned(&buckets, unit))))
                 (part(text::ON_ITS_WAY, buckets.pending.as_ref()))
-                @for (words, amount) in others { (part(words, amount.as_ref())) }
+                @for (words, amount) in other_sums(&buckets) { (part(words, amount.as_ref())) }
             }
         }
     }

@@ -5,7 +5,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{Scene, earned, entries, path};
+use super::{Scene, earned, entries, other_sums, path};
 use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
@@ -178,21 +178,10 @@ fn sums(buckets: &Result<BucketBalances, String>, program: &Program, reader: &Re
         (text::EARNED, &earned),
     ];
     let taken_back = text::minor(buckets.reversed.as_ref()) != 0;
-    let others = [
-        (text::SET_ASIDE, &buckets.reserved),
-        (text::CREDITED, &buckets.credited),
-        (text::ADJUSTED, &buckets.adjusted),
-        (text::SPENT, &buckets.spent),
-        (text::PAID_OUT, &buckets.paid),
-        (text::EXPIRED, &buckets.expired),
-    ];
-    let others = others
-        .into_iter()
-        .filter(|(_, amount)| amount.as_ref().is_some_and(|amount| amount.minor_units != 0));
     html! {
         div #sums {
             dl.sums {
-                @for (words, amount) in always.into_iter().chain(others) {
+                @for (words, amount) in always.into_iter().chain(other_sums(buckets)) {
                     div {
                         dt { (words) }
                         dd data-marked { (reader.amount(amount.as_ref())) }

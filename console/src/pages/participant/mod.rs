@@ -63,6 +63,22 @@ pub fn deepest_level(program: &Program) -> i32 {
     program.rewards.iter().map(|rule| rule.level).max().unwrap_or(1).max(1)
 }
 
+/// What a balance has besides what is available, on its way and earned, as far as there is any. Together, all of them
+/// reconcile.
+pub fn other_sums(
+    buckets: &BucketBalances,
+) -> impl Iterator<Item = (&'static str, &Option<Money>)> {
+    let sums = [
+        (text::SET_ASIDE, &buckets.reserved),
+        (text::CREDITED, &buckets.credited),
+        (text::ADJUSTED, &buckets.adjusted),
+        (text::SPENT, &buckets.spent),
+        (text::PAID_OUT, &buckets.paid),
+        (text::EXPIRED, &buckets.expired),
+    ];
+    sums.into_iter().filter(|(_, amount)| text::minor(amount.as_ref()) != 0)
+}
+
 /// What somebody has earned: all rewards, less what was taken back of them.
 #[must_use]
 pub fn earned(buckets: &BucketBalances, unit: &str) -> Money {

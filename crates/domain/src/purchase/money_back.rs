@@ -57,8 +57,8 @@ pub struct MoneyBack {
 }
 
 impl RefundId {
-    /// Whether it stands for what a provider's running total says, `charge:CHARGE:NUMBER`: such a refund is cancelled as
-    /// soon as the refunds themselves are known. Of a payment of Stripe, nobody but the server gives such ids.
+    /// Whether it stands for what a provider's running total says, `charge:CHARGE:NUMBER`: such a refund is cancelled
+    /// as soon as the refunds themselves are known. Of a payment of Stripe, nobody but the server gives such ids.
     #[must_use]
     pub fn is_of_total(&self) -> bool {
         self.as_str().starts_with("charge:")
