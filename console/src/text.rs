@@ -2081,6 +2081,7 @@ pub mod operator {
         match kind {
             PaymentIssueKind::Unspecified => "–",
             PaymentIssueKind::NoBuyer => "No buyer",
+            PaymentIssueKind::ErasedBuyer => "Erased buyer",
             PaymentIssueKind::UnusableBuyer => "No user id",
             PaymentIssueKind::UnknownBuyer => "Unknown buyer",
             PaymentIssueKind::BuyersDiffer => "Several buyers",

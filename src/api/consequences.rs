@@ -36,6 +36,7 @@ impl Consequences {
     }
 
     pub(super) fn retain(&mut self, own_programs: Option<&[ProgramId]>) {
+        self.net();
         let Some(own) = own_programs else { return };
         let own: BTreeSet<&str> = own.iter().map(ProgramId::as_str).collect();
         self.reversals.retain(|reversal| own.contains(&*reversal.program_id));
@@ -86,6 +87,20 @@ impl Consequences {
             | ParticipantEvent::BalanceSpent(_)
             | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
+        }
+    }
+
+    /// Leaves out what came to nothing. A refund that takes the place of another one takes back what that gave back.
+    fn net(&mut self) {
+        let is_something =
+            |of: &Option<pb::Money>| of.as_ref().is_some_and(|sum| sum.minor_units != 0);
+        self.reversals.retain(|of| is_something(&of.amount) || is_something(&of.pending_change));
+        let converted = std::mem::take(&mut self.converted);
+        for program_id in converted {
+            match self.unconverted.iter().position(|of| *of == program_id) {
+                Some(undone) => drop(self.unconverted.remove(undone)),
+                None => self.converted.push(program_id),
+            }
         }
     }
 

@@ -257,8 +257,12 @@ impl Server {
             token_lives,
             environment: environment.clone(),
         };
-        let (own, counts) = (environment.clone(), &metrics.jobs);
-        let handlers = jobs::handlers::all(&jobs, mail, engine.clone(), own, counts);
+        let (of_payments, own) = (database.clone(), environment.clone());
+        let counts = metrics.payments.clone();
+        let payments = Payments::new(of_payments, engine.clone(), own, payments, counts);
+        let (of_jobs, own) = (payments.clone(), environment.clone());
+        let counts = &metrics.jobs;
+        let handlers = jobs::handlers::all(&jobs, mail, engine.clone(), of_jobs, own, counts);
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let worker = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
@@ -266,9 +270,6 @@ impl Server {
         let (counts, own) = (metrics.releases.clone(), environment.clone());
         let releases = jobs::Loop::<Release>::new(database.clone(), engine.clone(), own, counts);
         tasks.spawn(Stage::Background, "releases", |stop| releases.run(stop));
-        let (of_payments, own) = (database.clone(), environment.clone());
-        let counts = metrics.payments.clone();
-        let payments = Payments::new(of_payments, engine.clone(), own, payments, counts);
         let (counts, own) = (metrics.expirations.clone(), environment.clone());
         let expirations =
             jobs::Loop::<Expiration>::new(database.clone(), engine.clone(), own, counts);

@@ -30,7 +30,7 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
         Ok(text) if !text.trim().is_empty() => {
             let key = SecretKey::new(&text);
             if key.is_none() {
-                faults.say(format_args!("{SECRET_KEY} must be printable ASCII without blanks"));
+                faults.say(format_args!("{SECRET_KEY} must be a secret or a restricted key of Stripe, which begins with sk_ or rk_"));
             }
             key
         }
@@ -39,8 +39,8 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
     let webhook_secrets = secrets();
     if !webhook_secrets.iter().all(Secret::is_of_endpoint) {
         faults.say(format_args!(
-            "{WEBHOOK_SECRET} must be the signing secret of the endpoint, which begins with whsec_; several are \
-             separated by commas"
+            "{WEBHOOK_SECRET} must be the signing secret of the endpoint, whsec_ and more; several are separated by \
+             commas"
         ));
     }
     Settings { webhook_secrets, secret_key, api_url: api_url.unwrap_or_default() }
@@ -186,8 +186,8 @@ impl SendTest {
             );
         };
         format!(
-            "parked, and not recorded:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments of the console \
-             show it; PurchaseService/AttachPayment names the buyer"
+            "parked:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments of the console show what waits, and \
+             docs/integrate.md what to do about each kind"
         )
     }
 

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::settle::RULES;
-use super::{PaymentError, Payments};
+use super::{JOB, PaymentError, Payments};
 use crate::hang;
+use crate::store::jobs::{self, NewJob};
 use crate::store::stripe::{self as store, KeptEvent};
 use crate::store::{StoreError, begin, in_time};
 use domain::UserId;
@@ -110,8 +112,8 @@ impl Payments {
         Ok(in_time(kept).await?)
     }
 
-    /// An operator says who bought, if that is known, and which issues need no more attention. Returns `false` if
-    /// nothing was told about the payment.
+    /// An operator says who bought, if that is known, and which issues need no more attention. What is due then is
+    /// settled by a job, should the caller not come to that. Returns `false` if nothing was told about the payment.
     ///
     /// # Errors
     /// [`PaymentError`] if that cannot be written.
@@ -129,7 +131,10 @@ impl Payments {
                 payment.acknowledge(issue_id);
             }
         };
-        self.change(payment_id, change).await
+        let key = format!("{payment_id}/attached/{}", self.0.environment.fresh_id());
+        let payload = json!({ "payment_id": payment_id });
+        let job = NewJob { kind: JOB, dedupe_key: &key, payload: &payload };
+        self.change(payment_id, change, Some(job)).await
     }
 
     /// Forgets that a payment names these people, who were erased.
@@ -138,7 +143,7 @@ impl Payments {
         payment_id: &str,
         erased: &[UserId],
     ) -> Result<(), PaymentError> {
-        self.change(payment_id, |payment| forget(payment, erased)).await.map(drop)
+        self.change(payment_id, |payment| forget(payment, erased), None).await.map(drop)
     }
 
     /// Changes what is known of a payment. Returns `false` if nothing was told about it.
@@ -146,6 +151,7 @@ impl Payments {
         &self,
         payment_id: &str,
         change: impl FnOnce(&mut Payment) + Send,
+        job: Option<NewJob<'_>>,
     ) -> Result<bool, PaymentError> {
         let changed = async {
             let mut transaction = begin(self.0.database.pool()).await?;
@@ -158,6 +164,9 @@ impl Payments {
             change(&mut payment);
             save(&mut transaction, &payment).await?;
             forget_bodies(&mut transaction, &payment).await?;
+            if let Some(job) = job {
+                jobs::insert(&mut *transaction, job).await?;
+            }
             transaction.commit().await?;
             Ok(true)
         };

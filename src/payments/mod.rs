@@ -40,11 +40,14 @@ use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
 use crate::hang;
 use crate::metrics::{OfWebhook, PaymentMetrics};
-use crate::store::{Actor, Database, Door, StoreError};
+use crate::store::{Database, StoreError};
 use stripe::event::{Fact, Unread, identify};
 use stripe::signature::{TOLERANCE_SECONDS, verify};
 
 use provider::Provider;
+
+/// The kind of the jobs that settle a payment, should whoever has changed it not have come to that.
+pub const JOB: &str = "settle_payment";
 
 /// The largest body of a webhook, in bytes.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -233,8 +236,7 @@ impl Payments {
         }
         let mut parked = Vec::new();
         for payment_id in payment_ids {
-            let settled =
-                self.settle(&payment_id, &Actor::SYSTEM, &Door::webhook("stripe")).await?;
+            let settled = self.settle_as_told(&payment_id).await?;
             let reasons = settled.map(|settled| settled.parked).unwrap_or_default();
             parked.extend(reasons.into_iter().map(|reason| (payment_id.clone(), reason)));
         }

@@ -105,11 +105,12 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// A key; `None` if the text cannot be one.
+    /// A key; `None` if the text cannot be one. A publishable key, and the secret of an endpoint, are none.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        let is_key = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_key = ["sk_", "rk_"].iter().any(|kind| text.starts_with(kind))
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
         let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
         let mode = text.split('_').nth(1);
@@ -164,7 +165,7 @@ pub struct CheckoutSession {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// There is no key.
-    #[error("the server has no key for calling Stripe")]
+    #[error("the server has no key for calling Stripe; its operator has to set STRIPE_SECRET_KEY")]
     NoKey,
     /// No answer came, or one that is no answer of Stripe. The call may have succeeded.
     #[error("Stripe cannot be reached at the moment: {0}")]
@@ -412,7 +413,8 @@ fn refused(status: StatusCode, answer: &Value) -> ProviderError {
     let status = status.as_u16();
     // What Stripe says of a wrong key quotes parts of it.
     let message = if status == 401 || status == 403 {
-        "the key of the server is not accepted".to_owned()
+        let known = if status == 401 { "is not one that it knows" } else { "lacks a permission" };
+        format!("the key of the server {known}; its operator has to set another STRIPE_SECRET_KEY")
     } else {
         text("message").unwrap_or("no reason was given").chars().take(MAX_WORDS).collect()
     };
@@ -446,8 +448,10 @@ mod tests {
         assert!(!format!("{key:?} {:?}", key.header).contains("sk_test"));
         assert_eq!(key.is_live(), Some(false));
         assert_eq!(SecretKey::new("rk_live_1").unwrap().is_live(), Some(true));
-        assert_eq!(SecretKey::new("key").unwrap().is_live(), None);
-        assert!(SecretKey::new("").is_none() && SecretKey::new("sk\ntest").is_none());
+        assert_eq!(SecretKey::new("sk_of_another_kind").unwrap().is_live(), None);
+        for wrong in ["", "key", "pk_test_51", "whsec_51", "sk_\ntest"] {
+            assert!(SecretKey::new(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

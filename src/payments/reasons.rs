@@ -114,6 +114,9 @@ fn words_of_told(parked: &Parked) -> String {
                             client_reference_id"
                 .into()
         }
+        Parked::ErasedBuyer => {
+            "whoever was named as the buyer was erased: attach the payment to somebody, or acknowledge this".into()
+        }
         Parked::UnusableBuyer { named } => format!(
             "named as the buyer, and no user id: {}; attach the payment to whoever bought",
             named.join(", ")
@@ -121,7 +124,7 @@ fn words_of_told(parked: &Parked) -> String {
         Parked::BuyersDiffer { buyer_user_id, others } => {
             format!("{buyer_user_id} counts as the buyer; also named: {}", others.join(", "))
         }
-        Parked::IntentMissing => "payment_intent.succeeded has not come".into(),
+        Parked::IntentMissing => "money has moved, and payment_intent.succeeded has not come: the endpoint may not receive it".into(),
         Parked::AmountsDiffer { counted, told: of_session } => {
             format!("{} count; a session says {}", told(counted), told(of_session))
         }

@@ -69,6 +69,14 @@ enum Submitted {
 }
 
 impl Payments {
+    /// Records what is due of a payment by what Stripe has told. `None` if that is nothing.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if not all that is due is recorded.
+    pub async fn settle_as_told(&self, payment_id: &str) -> Result<Option<Settled>, PaymentError> {
+        self.settle(payment_id, &Actor::SYSTEM, &Door::webhook("stripe")).await
+    }
+
     /// Records what is due of a payment. `None` if nothing was told about it.
     ///
     /// # Errors

@@ -32,8 +32,8 @@ pub struct ModelCopy {
     /// The table. Its name contains a hash of the model's two files, so that a changed shape or fold gets a
     /// new table.
     pub table: String,
-    /// The statement that creates the table.
-    table_sql: &'static str,
+    /// The statements that create the table.
+    table_sql: String,
     /// The statement that folds the events of `$1 < position <= $2` into the table.
     pub(super) fold: String,
 }
@@ -51,6 +51,11 @@ impl ModelCopy {
         };
         let table = format!("{model}_{hash:08x}{suffix}");
         let fold = fold_sql.replace(PLACEHOLDER, &table);
+        let mut table_sql = table_sql.replace(PLACEHOLDER, &table);
+        if purpose == Purpose::Verify {
+            // It is dropped soon and need not survive a crash.
+            table_sql = table_sql.replacen("create table", "create unlogged table", 1);
+        }
         Self { model, table, table_sql, fold }
     }
 
@@ -85,8 +90,7 @@ impl ModelCopy {
                 .bind(&self.table)
                 .execute(&mut *transaction)
                 .await?;
-            let table_sql = self.table_sql.replace(PLACEHOLDER, &self.table);
-            transaction.execute(sqlx::raw_sql(&table_sql)).await?;
+            transaction.execute(sqlx::raw_sql(&self.table_sql)).await?;
             // On an empty log the copy is complete at once.
             sqlx::query(
                 "with copy as (\

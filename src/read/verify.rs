@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
-use sqlx::{Connection, Executor, Row};
+use sqlx::{Connection, Row};
 use tokio_stream::StreamExt;
 
 use super::READ_EVENTS;
@@ -83,10 +83,6 @@ async fn verify_with(
     watcher: &mut dyn Watcher,
 ) -> Result<Verdict, StoreError> {
     pair.create(connection).await?;
-    for copy in &pair.fresh {
-        // The copy is dropped soon and need not survive a crash.
-        connection.execute(format!("alter table {} set unlogged", copy.table).as_str()).await?;
-    }
     pair.catch_up(database, "folding the log from scratch", watcher).await?;
     let (comparison, mut looker) = pair.compare(database, watcher).await?;
     let (mut audit, oracle) = audit_log(&mut looker, comparison.position, watcher).await?;

@@ -14,6 +14,7 @@ use tributary::jobs::{
 use tributary::mails::unsubscribing::Unsubscribing;
 use tributary::mails::{MailSettings, TokenLives};
 use tributary::metrics::Metrics;
+use tributary::payments::{self, Payments};
 use tributary::store::Database;
 use tributary::store::functions;
 use tributary::store::jobs::{Capability, JobFilter, JobState, NewJob};
@@ -247,7 +248,11 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
         };
         let engine = engine(&database).await;
         let counts = JobMetrics::default();
-        let handlers = jobs::handlers::all(&limits, mail, engine, environment.clone(), &counts);
+        let (of_payments, clock) = (own.clone(), environment.clone());
+        let (settings, metrics) = (payments::Settings::default(), Metrics::default().payments);
+        let payments = Payments::new(of_payments, engine.clone(), clock, settings, metrics);
+        let clock = environment.clone();
+        let handlers = jobs::handlers::all(&limits, mail, engine, payments, clock, &counts);
         let worker = Worker::new(own, &handlers, environment, limits.clone(), counts);
         workers.push(tokio::spawn(worker.run(stop.clone())));
     }

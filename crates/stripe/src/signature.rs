@@ -40,7 +40,7 @@ impl Secret {
     /// Whether it looks like the signing secret of an endpoint, not like another secret of Stripe.
     #[must_use]
     pub fn is_of_endpoint(&self) -> bool {
-        self.0.starts_with("whsec_")
+        self.0.strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty())
     }
 
     fn mac(&self, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {

@@ -34,6 +34,7 @@ use private_postgres::{Options, TemporaryPostgres};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use tributary::read::Verdict;
+use tributary::read::models::Purpose;
 use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, address_of, reason, sign_up_request, uses};
@@ -66,6 +67,14 @@ async fn cluster() -> &'static TemporaryPostgres {
             create(&cluster, "template_tributary", None).await;
             let template = Database::new(&cluster.url("template_tributary"), 1).unwrap();
             template.migrate().await.expect("the migrations run");
+            // Every server would create them at its start.
+            let mut connection = template.connect().await.unwrap();
+            for copy in tributary::read::models::copies(Purpose::Serve) {
+                copy.create(&mut connection)
+                    .await
+                    .expect("the tables of the read models are created");
+            }
+            connection.close().await.unwrap();
             template.pool().close().await;
             cluster
         })

@@ -93,9 +93,9 @@ impl Handlers {
             fingerprint_key,
         });
         let written = carry_out(&self.0, &call, command).await?;
-        self.settle_payment(&recorded_id).await?;
+        let consistency_token =
+            self.settle_payment(&recorded_id, written.consistency_token).await?;
         let (purchase, outcomes) = view::purchase(&written.events)?;
-        let consistency_token = written.consistency_token;
         Ok(pb::RecordPurchaseResponse { purchase, outcomes, consistency_token })
     }
 

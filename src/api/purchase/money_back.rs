@@ -51,7 +51,8 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        self.settle_payment(&purchase_id).await?;
+        let consistency_token =
+            self.settle_payment(&purchase_id, written.consistency_token).await?;
         let own = Some(&refund_id).filter(|_| !request.refund_id.is_empty());
         let recorded = refunded(&written.events, own)?;
         let (refunded, recorded_at) = recorded.ok_or_else(internal)?;
@@ -72,7 +73,7 @@ impl Handlers {
             }),
             reversals: consequences.reversals,
             unconverted_program_ids: consequences.unconverted,
-            consistency_token: written.consistency_token,
+            consistency_token,
         })
     }
 
@@ -103,10 +104,11 @@ impl Handlers {
         })
         .await?;
         let mut consequences = Consequences::default();
-        let mut amount_minor = 0;
+        let mut amount_minor = None;
         for (stream, event) in &events {
             if let Some(PurchaseEvent::PurchaseRefunded(refunded)) = Purchase::event_ref(event) {
-                amount_minor = refunded.amount_minor;
+                // The others are for what is left of a running total.
+                amount_minor = amount_minor.or(Some(refunded.amount_minor));
             }
             if let (Some(event), Some(id)) =
                 (Participant::event_ref(event), ParticipantId::parse(&stream.id))
@@ -116,7 +118,7 @@ impl Handlers {
         }
         consequences.retain(call.principal.program_ids());
         Ok(pb::PreviewRefundResponse {
-            amount: Some(money(&currency_code, amount_minor)),
+            amount: Some(money(&currency_code, amount_minor.unwrap_or_default())),
             reversals: consequences.reversals,
             unconverted_program_ids: consequences.unconverted,
             position,
@@ -138,7 +140,8 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        self.settle_payment(&purchase_id).await?;
+        let consistency_token =
+            self.settle_payment(&purchase_id, written.consistency_token).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         let purchase = self.purchase_at(&purchase_id, &written.events).await?;
@@ -147,7 +150,7 @@ impl Handlers {
             refund: refunds.find(|refund| refund.refund_id == request.refund_id),
             reversals: consequences.reversals,
             converted_program_ids: consequences.converted,
-            consistency_token: written.consistency_token,
+            consistency_token,
         })
     }
 
@@ -168,13 +171,14 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        self.settle_payment(&purchase_id).await?;
+        let consistency_token =
+            self.settle_payment(&purchase_id, written.consistency_token).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         Ok(pb::OpenDisputeResponse {
             dispute: self.dispute(&purchase_id, &request.dispute_id, &written.events).await?,
             reversals: consequences.reversals,
-            consistency_token: written.consistency_token,
+            consistency_token,
         })
     }
 
@@ -201,14 +205,15 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        self.settle_payment(&purchase_id).await?;
+        let consistency_token =
+            self.settle_payment(&purchase_id, written.consistency_token).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         Ok(pb::CloseDisputeResponse {
             dispute: self.dispute(&purchase_id, &request.dispute_id, &written.events).await?,
             reversals: consequences.reversals,
             unconverted_program_ids: consequences.unconverted,
-            consistency_token: written.consistency_token,
+            consistency_token,
         })
     }
 

@@ -15,8 +15,8 @@ use crate::payments::{
     CheckoutSession, NewSession, PaymentError, ProviderError, Reason, Settled, paid, reasons_of,
     words,
 };
+use crate::store::in_time;
 use crate::store::stripe::{self as store, ParkedPayment};
-use crate::store::{Door, in_time};
 use domain::currency::decimals;
 use domain::{PurchaseId, UserId};
 use stripe::currency::stripe_amount;
@@ -154,10 +154,14 @@ impl Handlers {
         // What does not wait in this form is not remembered.
         let shown: Vec<String> = settled.parked.iter().map(Reason::issue_id).collect();
         let seen: Vec<String> = issue_ids.iter().filter(|id| shown.contains(id)).cloned().collect();
-        if !payments.attach(id, buyer.as_ref(), &seen).await? {
-            return Err(not_found().into());
-        }
-        let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
+        let (own, id_of, named) = (payments.clone(), id.to_owned(), buyer.clone());
+        let attaching = async move {
+            if !own.attach(&id_of, named.as_ref(), &seen).await? {
+                return Ok(None);
+            }
+            own.settle(&id_of, &actor, &door).await
+        };
+        let settled = to_the_end(attaching).await?.ok_or_else(not_found)?;
         self.refuse_other(id, buyer.as_ref(), &settled)?;
         let parked = in_time(store::find_parked(self.0.database.pool(), id)).await?;
         // Both times something can have been recorded: the first time, what waited for a user who exists by now.
@@ -189,15 +193,29 @@ impl Handlers {
     }
 
     /// Records what is due of a payment of Stripe whose purchase was changed by a call: what Stripe told before can
-    /// mean something else now. Nothing is due of other purchases, which are spared the look.
-    pub(super) async fn settle_payment(&self, purchase_id: &PurchaseId) -> Result<(), ApiError> {
+    /// mean something else now. Nothing is due of other purchases, which are spared the look. Returns the token with
+    /// which a read sees that as well as the call itself, whose token is given.
+    pub(super) async fn settle_payment(
+        &self,
+        purchase_id: &PurchaseId,
+        token: String,
+    ) -> Result<String, ApiError> {
         if !purchase_id.is_of_stripe() {
-            return Ok(());
+            return Ok(token);
         }
-        let (actor, door) = (crate::store::Actor::SYSTEM, Door::webhook("stripe"));
-        self.0.payments.settle(purchase_id.as_str(), &actor, &door).await?;
-        Ok(())
+        let (payments, id) = (self.0.payments.clone(), purchase_id.to_string());
+        let settled = to_the_end(async move { payments.settle_as_told(&id).await }).await?;
+        let position = settled.and_then(|settled| settled.position);
+        Ok(position.map_or(token, |position| consistency_token(&self.0, position)))
     }
+}
+
+/// Does what is due of a payment to its end, also if the caller does not wait for it. Should the server stop meanwhile, a
+/// job does it.
+async fn to_the_end(
+    settling: impl Future<Output = Result<Option<Settled>, PaymentError>> + Send + 'static,
+) -> Result<Option<Settled>, PaymentError> {
+    tokio::spawn(settling).await.unwrap_or(Err(PaymentError::Contended))
 }
 
 /// The id of a payment at Stripe, also one that no purchase can have.
@@ -262,6 +280,7 @@ fn kind(reason: &Reason) -> PaymentIssueKind {
         Reason::Refused { .. } | Reason::UnusableId { .. } => PaymentIssueKind::Refused,
         Reason::Told(parked) => match parked {
             Parked::NoBuyer => PaymentIssueKind::NoBuyer,
+            Parked::ErasedBuyer => PaymentIssueKind::ErasedBuyer,
             Parked::UnusableBuyer { .. } => PaymentIssueKind::UnusableBuyer,
             Parked::BuyersDiffer { .. } => PaymentIssueKind::BuyersDiffer,
             Parked::IntentMissing => PaymentIssueKind::IntentMissing,

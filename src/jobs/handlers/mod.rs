@@ -6,6 +6,7 @@ mod mail;
 mod make_up;
 mod payout;
 mod settle_line;
+mod settle_payment;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ pub use mail::SendMail;
 
 use super::{Handlers, JobMetrics, Limits};
 use crate::engine::{Engine, Environment};
+use crate::payments::Payments;
 
 /// All handlers of a server.
 #[must_use]
@@ -20,6 +22,7 @@ pub fn all(
     limits: &Limits,
     mail: SendMail,
     engine: Engine,
+    payments: Payments,
     environment: Environment,
     counts: &JobMetrics,
 ) -> Handlers {
@@ -35,12 +38,14 @@ pub fn all(
     let [collect, settle] = payout::Payouts::all(&engine, counts);
     let make_up = make_up::MakeUp { engine: engine.clone() };
     let settle_line = settle_line::SettleLine { engine, environment };
+    let settle_payment = settle_payment::SettlePayment { payments };
     vec![
         Arc::new(clean),
         Arc::new(urgent),
         Arc::new(other),
         Arc::new(make_up),
         Arc::new(settle_line),
+        Arc::new(settle_payment),
         Arc::new(collect),
         Arc::new(settle),
     ]

@@ -8,7 +8,7 @@ use crate::{
     AnyEvent, Dispute, DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeState,
     DisputeUpdated, Halt, MAX_DISPUTES, MAX_REFUNDS, NoteSubject, OwnEvent, Personal, ProgramId,
     Purchase, PurchaseCommand, PurchaseId, PurchaseRecorded, PurchaseRefunded, Refund,
-    RefundCancelled, RefundId, Refusal, StreamKey, UserId, Work, load,
+    RefundCancelled, RefundId, Refusal, StreamKey, UserId, Work, each, load,
 };
 
 /// An amount of a purchase's price, as a caller names it.
@@ -148,12 +148,14 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
         let purchase_id = purchase_id.clone();
         return Err(Refusal::RefundExceedsPurchase { purchase_id, left_minor }.into());
     }
-    if money_back.refunds().len() >= MAX_REFUNDS {
+    if !money_back.has_room_for(refund_id) {
         let (purchase_id, limit) = (purchase_id.clone(), MAX_REFUNDS);
         return Err(Refusal::TooManyRefunds { purchase_id, limit }.into());
     }
-    let (refund_id, currency_code) = (refund_id.clone(), found.currency_code.clone());
-    let refunded = PurchaseRefunded { refund_id, amount_minor, currency_code };
+    let refunded = |refund_id: RefundId, amount_minor| {
+        let currency_code = found.currency_code.clone();
+        PurchaseCommand::Refund(PurchaseRefunded { refund_id, amount_minor, currency_code })
+    };
     let about = format!("{purchase_id} {}", input.refund_id);
     write_note(
         work,
@@ -162,7 +164,19 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
         Some(&found.buyer_user_id),
         input.reason.as_ref(),
     )?;
-    settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))
+    // Whoever reports what Stripe has told knows what its totals mean.
+    let (named, rests) = if *is_report || !purchase_id.is_of_stripe() {
+        Default::default()
+    } else {
+        money_back.named_of_totals(amount_minor)
+    };
+    let own = std::iter::once((refund_id.clone(), amount_minor));
+    // First what gives back, so that nothing goes back twice in between.
+    let cancelled = named
+        .into_iter()
+        .map(|refund_id| PurchaseCommand::CancelRefund(RefundCancelled { refund_id }));
+    let made = own.chain(rests).map(|(refund_id, minor)| refunded(refund_id, minor));
+    each(cancelled.chain(made), |input| settle::change(work, purchase_id, input))
 }
 
 /// Tries out a refund, and returns what it would record.

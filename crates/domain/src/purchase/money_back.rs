@@ -1,5 +1,7 @@
 //! What went back of the price of a purchase: refunds and disputes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::terms::Terms;
@@ -8,7 +10,8 @@ use super::{
     RefundCancelled, RefundId,
 };
 
-/// The maximum number of refunds of one purchase, cancelled ones included.
+/// The maximum number of refunds of one purchase, cancelled ones included. What stands for running totals counts apart, up
+/// to as many: else it would take the places of the refunds that it is made of.
 pub const MAX_REFUNDS: usize = 100;
 /// The maximum number of disputes about one purchase, closed ones included.
 pub const MAX_DISPUTES: usize = 100;
@@ -63,6 +66,11 @@ impl RefundId {
     pub fn is_of_total(&self) -> bool {
         self.as_str().starts_with("charge:")
     }
+
+    /// The number of a refund that stands for a running total.
+    fn number_of_total(&self) -> Option<u64> {
+        self.as_str().rsplit_once(':').and_then(|(_, number)| number.parse().ok())
+    }
 }
 
 impl MoneyBack {
@@ -107,6 +115,51 @@ impl MoneyBack {
             at_risk_minor: at_risk.min(paid_minor),
             minimum_minor: 0,
         }
+    }
+
+    /// Whether there can be one more refund with an id like this one.
+    #[must_use]
+    pub fn has_room_for(&self, refund_id: &RefundId) -> bool {
+        let is_alike = |of: &&Refund| of.refund_id.is_of_total() == refund_id.is_of_total();
+        self.refunds.iter().filter(is_alike).count() < MAX_REFUNDS
+    }
+
+    /// What becomes of the refunds that stand for running totals when a refund of so much is named that may be one of
+    /// those which a total has told of: those to cancel, and those to record for the rest of a total.
+    #[must_use]
+    pub fn named_of_totals(&self, amount_minor: i64) -> (Vec<RefundId>, Vec<(RefundId, i64)>) {
+        let mut totals: BTreeMap<&str, Vec<&Refund>> = BTreeMap::new();
+        for refund in self.refunds.iter().filter(|refund| refund.refund_id.is_of_total()) {
+            let (total, _) = refund.refund_id.as_str().rsplit_once(':').unwrap_or_default();
+            totals.entry(total).or_default().push(refund);
+        }
+        let (mut cancelled, mut rests) = (Vec::new(), Vec::new());
+        let mut named_minor = amount_minor;
+        for (total, refunds) in totals {
+            let standing = || refunds.iter().filter(|refund| !refund.is_cancelled);
+            let mut left_minor = standing().map(|of| of.amount_minor).fold(0, i64::saturating_add);
+            let of_this = named_minor.min(left_minor);
+            named_minor -= of_this;
+            let rest_minor = left_minor - of_this;
+            let numbers = refunds.iter().filter_map(|of| of.refund_id.number_of_total());
+            let next = numbers.max().unwrap_or_default().saturating_add(1);
+            let next_id = RefundId::parse(&format!("{total}:{next}")).ok();
+            let next_id = next_id.filter(|next_id| self.has_room_for(next_id));
+            for refund in standing().rev() {
+                let without_minor = left_minor - refund.amount_minor;
+                // What would have to be recorded again stands if it cannot be.
+                let is_too_much = without_minor < rest_minor && next_id.is_none();
+                if left_minor <= rest_minor || is_too_much {
+                    break;
+                }
+                left_minor = without_minor;
+                cancelled.push(refund.refund_id.clone());
+            }
+            if let Some(next_id) = next_id.filter(|_| left_minor < rest_minor) {
+                rests.push((next_id, rest_minor - left_minor));
+            }
+        }
+        (cancelled, rests)
     }
 
     /// What went back without the refunds that stand for a running total: of these, nobody has told an id.

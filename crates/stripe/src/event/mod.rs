@@ -194,6 +194,9 @@ pub struct Dispute {
     pub amount: Amount,
     /// How it stands.
     pub status: DisputeStatus,
+    /// Whether the event says that it was opened, and not how it has changed since.
+    #[serde(default)]
+    pub is_opening: bool,
 }
 
 /// How a dispute stands. The order decides between events of one second: what is decided is the later one.

@@ -187,7 +187,7 @@ fn charge_refunded(object: &Object, _event_type: &str) -> Result<Fact, Malformed
     }))
 }
 
-fn dispute(object: &Object, _event_type: &str) -> Result<Fact, Malformed> {
+fn dispute(object: &Object, event_type: &str) -> Result<Fact, Malformed> {
     let status = object.id("status")?;
     let status = match status.as_str() {
         "needs_response" | "under_review" | "warning_needs_response" | "warning_under_review" => {
@@ -203,6 +203,7 @@ fn dispute(object: &Object, _event_type: &str) -> Result<Fact, Malformed> {
         charge: object.reference("charge")?,
         amount: object.amount("amount")?,
         status,
+        is_opening: event_type == "charge.dispute.created",
     }))
 }
 

@@ -131,6 +131,8 @@ pub enum AmountFault {
 pub enum Parked {
     /// The payment is known, but nobody says who bought. An event or an operator can.
     NoBuyer,
+    /// Whoever was named was erased, and nobody else is named.
+    ErasedBuyer,
     /// Somebody is named, but by texts that are no user ids.
     UnusableBuyer {
         /// The texts.
@@ -143,8 +145,8 @@ pub enum Parked {
         /// Who else is named.
         others: Vec<String>,
     },
-    /// An invoice was paid by the payment, which has not been reported itself. It usually follows at once; else the
-    /// endpoint does not receive `payment_intent.succeeded`.
+    /// Something is told of the payment, such as an invoice that was paid by it or a refund, and the payment has not been
+    /// reported itself. It usually follows at once; else the endpoint does not receive `payment_intent.succeeded`.
     IntentMissing,
     /// A session has another total than what counts. The difference is not recorded.
     AmountsDiffer {
@@ -281,7 +283,10 @@ impl Parked {
     /// Whether it says why there is no purchase: no longer worth a word once one is recorded.
     pub(super) fn is_about_lacking_purchase(&self) -> bool {
         match self {
-            Self::NoBuyer | Self::UnusableBuyer { .. } | Self::IntentMissing => true,
+            Self::NoBuyer
+            | Self::ErasedBuyer
+            | Self::UnusableBuyer { .. }
+            | Self::IntentMissing => true,
             Self::BuyersDiffer { .. }
             | Self::AmountsDiffer { .. }
             | Self::ReceivedDiffers { .. }
@@ -355,7 +360,7 @@ impl Payment {
             }
         }
         for (dispute_id, told) in &self.disputes {
-            let Some(Told { value: OfDispute { status, amount }, .. }) = told else { continue };
+            let Some(Told { value: OfDispute { status, amount, .. }, .. }) = told else { continue };
             let state = match status {
                 DisputeStatus::Open => DisputeState::Open,
                 DisputeStatus::Won => DisputeState::Closed(Outcome::Won),
@@ -388,7 +393,11 @@ impl Payment {
 
     fn want_purchase(&self, rules: &Rules, counted: Option<&Told<Amount>>, desired: &mut Desired) {
         let Some(Told { value: counted, at_seconds }) = counted else {
-            if self.invoices.values().any(|invoice| invoice.is_paid) {
+            let has_moved = self.invoices.values().any(|invoice| invoice.is_paid)
+                || self.charges.values().any(Option::is_some)
+                || !self.refunds.is_empty()
+                || !self.disputes.is_empty();
+            if has_moved {
                 desired.parked.push(Parked::IntentMissing);
             }
             return;
@@ -450,6 +459,10 @@ impl Payment {
                 let (buyer_user_id, others) = ((*buyer).clone(), owned(others));
                 desired.parked.push(Parked::BuyersDiffer { buyer_user_id, others });
                 Some((*buyer).clone())
+            }
+            None if unusable.is_empty() && self.has_forgotten => {
+                desired.parked.push(Parked::ErasedBuyer);
+                None
             }
             None if unusable.is_empty() => {
                 desired.parked.push(Parked::NoBuyer);

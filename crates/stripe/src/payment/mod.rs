@@ -43,7 +43,7 @@
 //!   known. A refund made later is not in the total, and one that failed later still explains it. So do refunds that
 //!   another door recorded under ids that Stripe has not named, as long as they stand: if one of these is cancelled by
 //!   that door, Stripe still says that the money went back, so the total counts instead, and that is parked. It ends
-//!   when Stripe names the refund, also one that has failed. No refund explains more than what is recorded of it: what
+//!   when Stripe says that the refund has failed. No refund explains more than what is recorded of it: what
 //!   another door has recorded with less explains less, and what cannot be recorded nothing.
 //! - *Disputes* by their ids, as the latest event says; of an open one also the amount, whatever another door has said.
 //!   An inquiry counts as a dispute, and is won when it is closed. A status that does not say where the money is
@@ -113,10 +113,13 @@ struct OfRefund {
     cancelled_at_seconds: Option<i64>,
 }
 
-/// What was said about a dispute. The status comes first, so that of one second what is decided counts.
+/// What was said about a dispute. Of one second what is decided counts, then a change, then the greater amount: so the
+/// fields are in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct OfDispute {
     status: DisputeStatus,
+    #[serde(default)]
+    is_change: bool,
     amount: Amount,
 }
 
@@ -297,8 +300,9 @@ impl Payment {
             Fact::Dispute(dispute) => {
                 self.know_charge(dispute.charge.as_ref());
                 let (status, amount) = (dispute.status.clone(), dispute.amount.clone());
+                let value = OfDispute { status, is_change: !dispute.is_opening, amount };
                 let of = self.disputes.entry(dispute.dispute_id.clone()).or_default();
-                keep_last(of, Told { at_seconds, value: OfDispute { status, amount } });
+                keep_last(of, Told { at_seconds, value });
             }
             Fact::Unknown => {}
         }

@@ -133,7 +133,8 @@ impl Desired {
     fn plan_cancellations(&self, recorded: &Recorded, plan: &mut Plan) {
         for refund in recorded.refunds.iter().filter(|refund| !refund.is_cancelled) {
             let refund_id = &refund.refund_id;
-            if self.refunds.get(refund_id).is_some_and(|desired| desired.is_cancelled) {
+            let told = self.refunds.get(refund_id).filter(|_| !is_reserved(refund_id));
+            if told.is_some_and(|desired| desired.is_cancelled) {
                 plan.steps.push(Step::CancelRefund { refund_id: refund_id.clone() });
             }
         }
@@ -146,7 +147,8 @@ impl Desired {
                 continue;
             }
             let (refund_id, amount_minor) = (refund_id.clone(), refund.amount.amount_minor);
-            match recorded.refund(&refund_id) {
+            // What is recorded under an id like those of totals is none that Stripe has named.
+            match recorded.refund(&refund_id).filter(|_| !is_reserved(&refund_id)) {
                 None if unrecordable.contains(&refund_id) => {}
                 None => plan.steps.push(Step::Refund { refund_id, amount_minor }),
                 Some(known) if known.amount_minor != amount_minor => {
@@ -172,7 +174,7 @@ impl Desired {
     fn plan_totals(&self, recorded: &Recorded, unrecordable: &BTreeSet<String>, plan: &mut Plan) {
         let is_other = |refund_id: &str| {
             let is_total = self.raised_to.keys().any(|of| is_of_total(refund_id, of));
-            !is_total && !self.refunds.contains_key(refund_id)
+            !is_total && (is_reserved(refund_id) || !self.refunds.contains_key(refund_id))
         };
         let others = recorded.refunds.iter().filter(|refund| is_other(&refund.refund_id));
         let (cancelled, standing): (Vec<_>, Vec<_>) =
@@ -196,7 +198,8 @@ impl Desired {
                 });
             }
             let own = || recorded.refunds.iter().filter(|of| is_of_total(&of.refund_id, charge_id));
-            let numbers = own().filter_map(|of| number_of_total(&of.refund_id, charge_id));
+            let known = own().map(|of| &of.refund_id).chain(self.refunds.keys());
+            let numbers = known.filter_map(|id| number_of_total(id, charge_id));
             let next = numbers.max().unwrap_or_default().saturating_add(1);
             let next_id = format!("{}{next}", total_prefix(charge_id));
             let can_raise = !unrecordable.contains(&next_id);
@@ -237,7 +240,10 @@ impl Desired {
             let refund_minor = match recorded.refund(refund_id) {
                 // The money came back after the total.
                 _ if told.is_cancelled => told_minor,
-                // If another door has cancelled it, somebody has to look at that, not the total to make up for it.
+                // It cannot be recorded under its id, which is one like those of totals.
+                _ if is_reserved(refund_id) => 0,
+                // Another door has cancelled it, and cannot make it again: the total stands for it.
+                Some(known) if known.is_cancelled => 0,
                 Some(known) => known.amount_minor.min(told_minor),
                 None if unrecordable.contains(refund_id) => 0,
                 None => told_minor,

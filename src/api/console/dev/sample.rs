@@ -4,6 +4,7 @@
 //! Who came when is recorded when it is recorded. What was bought can be older: purchases are spread over some weeks
 //! where that changes nothing about what they earn, and are recorded in the order of their times, as a shop does.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use prost_types::Timestamp;
@@ -207,18 +208,19 @@ fn visits(context: &Context, members: &[Vec<Member>; PROGRAMS.len()], chance: &m
 
 /// What was bought before anybody watches.
 fn orders(members: &[Vec<Member>; PROGRAMS.len()], chance: &mut Chance) -> Vec<Order> {
+    // Where purchases earn, those that are older than the referral count for nothing.
+    let earns = |program_id| !matches!(program_id, "tiered-points" | "referral-count");
+    let of_earning = PROGRAMS.iter().zip(members).filter(|((program_id, _), _)| earns(program_id));
+    let referred: HashSet<&str> = of_earning
+        .flat_map(|(_, members)| members.iter().filter(|member| member.is_referred))
+        .map(|member| member.user_id.as_str())
+        .collect();
     let mut orders = Vec::new();
     for (index, members) in members.iter().enumerate() {
-        // Where each purchase earns, those that are older than the referral are rare: they earn nothing.
-        let old_percent = |member: &Member| match PROGRAMS[index].0 {
-            "multi-level-commission" if member.is_referred => 10,
-            "first-purchase-bonus" | "first-purchase-credits" if member.is_referred => 0,
-            _ => 90,
-        };
         for member in members {
             let purchases = if chance.percent(70) { 1 + chance.below(3) } else { 0 };
             for _ in 0..purchases {
-                let is_old = chance.percent(old_percent(member));
+                let is_old = chance.percent(90) && !referred.contains(&*member.user_id);
                 orders.push(Order {
                     age_s: if is_old { chance.below(PAST_S) } else { 0 },
                     user_id: member.user_id.clone(),

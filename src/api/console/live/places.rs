@@ -17,6 +17,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
+use http::Method;
 use http_body::Frame;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -35,6 +36,11 @@ pub(super) async fn bounded(visit: Visit, request: Request, next: Next) -> Respo
     // Those who have not signed in are told so at once.
     let Ok(signed_in) = visit.signed_in() else { return next.run(request).await };
     let address = visit.counted_address();
+    if request.method() == Method::HEAD {
+        // A page that was refused asks why. It follows nothing by that, so nobody gives way to it.
+        let has_room = visit.console().places().has_room(&signed_in.session_id, address);
+        return if has_room { next.run(request).await } else { too_many(FULL_FOR) };
+    }
     let Some(place) = visit.console().places().take(&signed_in.session_id, address) else {
         return too_many(FULL_FOR);
     };
@@ -132,6 +138,16 @@ impl Places {
         }
         let session_id = session_id.clone();
         Some(Place { places: self.clone(), session_id, number, lost, beginning })
+    }
+
+    /// Whether there would be a place for one more stream.
+    fn has_room(&self, session_id: &str, address: Option<IpAddr>) -> bool {
+        let Some(address) = address else { return true };
+        let taken = self.lock();
+        let own = taken.of_session.get(session_id).map(|own| &own.streams);
+        let gives_way = own.filter(|own| own.len() >= PER_SESSION).and_then(VecDeque::front);
+        gives_way.is_some_and(|first| first.address == Some(address))
+            || taken.of_address.get(&address).is_none_or(|count| *count < self.per_address.max(1))
     }
 
     /// A panic while it was locked leaves the counts usable.
@@ -244,10 +260,12 @@ mod tests {
         // One session takes no more of them than it may have.
         let many: Vec<_> = (0..50).map(|_| places.take(&id("ada"), office)).collect();
         assert!(many.iter().all(Option::is_some));
+        assert!(places.has_room("ada", office) && places.has_room("bob", office));
         let bob = places.take(&id("bob"), office);
         let cem = places.take(&id("cem"), office);
         assert!(bob.is_some() && cem.is_some());
-        assert!(places.take(&id("dan"), office).is_none());
+        assert!(places.take(&id("dan"), office).is_none() && !places.has_room("dan", office));
+        assert!(places.has_room("dan", home) && places.has_room("ada", office));
         assert!(places.take(&id("dan"), home).is_some());
         // Who is refused there loses nothing elsewhere.
         let eve: Vec<Place> =
