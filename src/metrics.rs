@@ -52,6 +52,13 @@ pub struct OfFlagKind {
     pub kind: &'static str,
 }
 
+/// What calls of Stripe are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfCall {
+    /// `done`, `refused`, `reused` or `unavailable`.
+    pub outcome: &'static str,
+}
+
 /// A webhook, by the type of its event and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfWebhook {
@@ -66,6 +73,8 @@ pub struct OfWebhook {
 pub struct PaymentMetrics {
     /// Webhooks of Stripe.
     pub webhooks: Family<OfWebhook, Counter>,
+    /// Calls of Stripe.
+    pub calls: Family<OfCall, Counter>,
 }
 
 impl PaymentMetrics {
@@ -76,6 +85,8 @@ impl PaymentMetrics {
             "Webhooks of Stripe, by the type of the event and what became of it",
             metrics.webhooks.clone(),
         );
+        let calls = metrics.calls.clone();
+        registry.register("stripe_calls", "Calls of Stripe, by what became of them", calls);
         metrics
     }
 }

@@ -200,6 +200,7 @@ pub mod faults {
             R::SelfApproval => "Somebody else has to approve this.",
             R::PayoutNotFound | R::PayoutLineNotFound => "There is no such payout or line.",
             R::PayoutIdReused => "There is another payout with this id.",
+            R::PayoutUnsettled => "The payout is being confirmed or failed. Wait until it is done.",
             R::PayoutCollecting => "A payout of this program is collecting. Wait until it is done.",
             R::PayoutsOff => "This program does not pay out.",
             R::PayoutDecided => "Somebody has decided about the whole payout already.",

@@ -84,6 +84,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ApprovalDecided
         | ErrorReason::SelfApproval
         | ErrorReason::PayoutCollecting
+        | ErrorReason::PayoutUnsettled
         | ErrorReason::PayoutsOff
         | ErrorReason::PayoutOfCredits
         | ErrorReason::PayoutDecided

@@ -39,7 +39,7 @@ pub use taken::Taken;
 use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
 use crate::hang;
-use crate::metrics::{OfWebhook, PaymentMetrics};
+use crate::metrics::{OfCall, OfWebhook, PaymentMetrics};
 use crate::store::{Database, StoreError};
 use stripe::event::{Fact, Unread, identify};
 use stripe::signature::{TOLERANCE_SECONDS, verify};
@@ -260,7 +260,15 @@ impl Payments {
         caller: &str,
         new: &NewSession<'_>,
     ) -> Result<CheckoutSession, ProviderError> {
-        self.0.provider.open_session(caller, new).await
+        let opened = self.0.provider.open_session(caller, new).await;
+        let outcome = opened.as_ref().map_or_else(ProviderError::outcome, |_| "done");
+        self.0.metrics.calls.get_or_create(&OfCall { outcome }).inc();
+        if let Err(error @ (ProviderError::Unavailable(_) | ProviderError::Refused { .. })) =
+            &opened
+        {
+            tracing::warn!(%error, "Stripe has opened no session of Checkout");
+        }
+        opened
     }
 
     /// Whether there is a key for calling Stripe.

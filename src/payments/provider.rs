@@ -185,6 +185,17 @@ pub enum ProviderError {
     Reused,
 }
 
+impl ProviderError {
+    /// The name under which it is counted.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::NoKey | Self::Refused { .. } => "refused",
+            Self::Unavailable(_) => "unavailable",
+            Self::Reused => "reused",
+        }
+    }
+}
+
 /// Calls Stripe.
 pub(super) struct Provider {
     api: ApiUrl,

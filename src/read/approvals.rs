@@ -1,5 +1,7 @@
 //! Approvals with their notes.
 
+use std::collections::HashMap;
+
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
@@ -7,7 +9,10 @@ use time::OffsetDateTime;
 use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::log::timestamp;
 use crate::store::{StoreError, in_time, notes};
-use domain::{ApprovalId, ApprovalState, Asked, NoteSubject, ProgramId, Timestamp, UserId};
+use domain::{
+    ApprovalId, ApprovalState, ApprovalSubject, Asked, NoteSubject, PayoutKey, ProgramId,
+    Timestamp, UserId,
+};
 
 /// Which approvals to list; what is `None` is any.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +39,8 @@ pub struct ListedApproval {
     pub request_time: Timestamp,
     pub decided_by: Option<String>,
     pub decide_time: Option<Timestamp>,
+    /// What would be paid by the confirmation of a whole payout that waits, in minor units: what is reserved now.
+    pub reserved_minor: Option<i64>,
     /// Why it was asked for. Personal data.
     pub note: Option<String>,
     /// Why it was declined. Personal data.
@@ -92,11 +99,49 @@ impl Reads {
         let pool = self.database.pool();
         let mut requests = in_time(notes::latest(pool, NoteSubject::Request, &ids)).await?;
         let mut declines = in_time(notes::latest(pool, NoteSubject::Decline, &ids)).await?;
+        let mut reserved = self.reserved_of(&approvals).await?;
         for (approval, id) in approvals.iter_mut().zip(&ids) {
+            approval.reserved_minor =
+                waiting_payout(approval).and_then(|payout| reserved.remove(&payout.to_string()));
             approval.note = requests.remove(*id);
             approval.decline_note = declines.remove(*id);
         }
         Ok(At { position, found: approvals })
+    }
+}
+
+impl Reads {
+    /// What is reserved of each payout whose whole confirmation waits, in minor units.
+    async fn reserved_of(
+        &self,
+        approvals: &[ListedApproval],
+    ) -> Result<HashMap<String, i64>, ReadError> {
+        let payouts: Vec<String> =
+            approvals.iter().filter_map(waiting_payout).map(|of| of.to_string()).collect();
+        if payouts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = sqlx::query(sql!("reserved_of_payouts.sql"))
+            .bind(payouts)
+            .fetch_all(self.database.pool());
+        let mut reserved = HashMap::new();
+        for row in in_time(async { Ok(rows.await?) }).await? {
+            let minor = row.try_get("reserved").map_err(StoreError::from)?;
+            reserved.insert(row.try_get("payout").map_err(StoreError::from)?, minor);
+        }
+        Ok(reserved)
+    }
+}
+
+/// The payout whose whole confirmation waits.
+fn waiting_payout(approval: &ListedApproval) -> Option<PayoutKey> {
+    match &approval.approval_id.0 {
+        ApprovalSubject::Payout { program_id, user_id: None, payout_id, .. }
+            if approval.state == ApprovalState::Pending =>
+        {
+            Some(PayoutKey { program_id: program_id.clone(), payout_id: payout_id.clone() })
+        }
+        ApprovalSubject::Payout { .. } | ApprovalSubject::Adjustment { .. } => None,
     }
 }
 
@@ -117,6 +162,7 @@ fn approval(row: &PgRow) -> Result<Option<ListedApproval>, StoreError> {
         request_time: timestamp(row.try_get("request_time")?),
         decided_by: row.try_get("decided_by")?,
         decide_time: decide_time.map(timestamp),
+        reserved_minor: None,
         note: None,
         decline_note: None,
     }))

@@ -67,7 +67,9 @@ pub use items::{ItemFilter, ListedItem};
 pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
 pub use past::{PastFlag, PastReferral, PastSignals, Searched};
-pub use payouts::{LineFilter, ListedLine, ListedPayout, PayoutMember, payout_members};
+pub use payouts::{
+    LineFilter, ListedLine, ListedPayout, PayoutMember, payout_members, payout_progress,
+};
 pub use projector::is_followed;
 pub use purchases::{PurchaseFilter, PurchasePage, purchases_table};
 pub use ranking::{Place, Ranking};

@@ -110,6 +110,19 @@ pub async fn payout_members(
     Ok(members)
 }
 
+/// How many participants had their turn in a payout that collects, when its job last handed over, and how many there are.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn payout_progress(pool: &PgPool, payout: &PayoutKey) -> Result<(i64, i64), StoreError> {
+    let row = sqlx::query(sql!("payout_progress.sql"))
+        .bind(payout.to_string())
+        .bind(payout.program_id.as_str())
+        .fetch_one(pool);
+    let row = in_time(async { Ok(row.await?) }).await?;
+    Ok((row.try_get("looked_at")?, row.try_get("participants")?))
+}
+
 impl Reads {
     /// Payouts that were created before a position, the newest first: of one program, or of all.
     ///

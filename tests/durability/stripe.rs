@@ -234,6 +234,89 @@ async fn a_server_that_stands_still_in_a_delivery_and_goes_on_records_nothing_tw
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
+    const NAMES: [&str; 3] = ["recorded", "refunded", "attached"];
+    let database = TestDatabase::new().await;
+    let other = server_with_endpoint(&database).await;
+    let client = other.client();
+    let payments = payments(&client, NAMES.map(str::to_owned).into_iter()).await;
+    let [recorded, refunded, attached] = &payments[..] else { panic!("three payments") };
+    // Payments that name nobody, of which something went back; and one whose total is known.
+    let refund = |payment: &Payment| payment.refund("refund.created", 10, "re_1", 100_000);
+    for event in [
+        recorded.intent(),
+        refund(recorded),
+        attached.intent(),
+        refund(attached),
+        refunded.session(),
+        refunded.refunded(12, 100_000),
+    ] {
+        deliver_until_taken(&[&other.address], &event).await;
+    }
+    for (index, payment) in payments.iter().enumerate() {
+        let point = StopPoint::new("payments.settling");
+        let mut command = serve_with_endpoint(&database, &ServerOptions::default());
+        point.tell(&mut command);
+        let hanging = Server::start_command(command).await;
+        let (calling, buyer) = (hanging.client(), format!("buyer-{}", NAMES[index]));
+        let purchase_id = payment.id();
+        point.arm();
+        let call = tokio::spawn(async move {
+            // Nobody is answered.
+            let amount = |minor_units| Some(Money { currency_code: "INR".into(), minor_units });
+            match index {
+                0 => {
+                    let amount = amount(400_000);
+                    let buyer_user_id = buyer;
+                    let record = RecordPurchaseRequest {
+                        purchase_id,
+                        buyer_user_id,
+                        amount,
+                        ..Default::default()
+                    };
+                    calling.purchases().record_purchase(record).await.map(drop)
+                }
+                1 => {
+                    let (refund_id, amount) = ("re_1".into(), amount(100_000));
+                    let refund = RefundPurchaseRequest {
+                        purchase_id,
+                        refund_id,
+                        amount,
+                        ..Default::default()
+                    };
+                    calling.purchases().refund_purchase(refund).await.map(drop)
+                }
+                _ => {
+                    let payment_id = purchase_id;
+                    let attach = AttachPaymentRequest {
+                        payment_id,
+                        buyer_user_id: buyer,
+                        ..Default::default()
+                    };
+                    calling.purchases().attach_payment(attach).await.map(drop)
+                }
+            }
+        });
+        point.reached().await;
+        hanging.kill().await;
+        assert!(call.await.unwrap().is_err());
+        let open =
+            "select (select count(*) from jobs where kind = 'settle_payment' and state <> 'done')
+            + (select max(position) from events)
+            - (select max(position) from reaction_checkpoints where reaction = 'settle_payment')";
+        while database.count(open).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (refunds, ..) = comes_to(&client, payment).await;
+        assert_eq!(refunds, [("re_1".to_owned(), 100_000)], "{}", payment.id());
+    }
+    let waiting = "select count(*) from stripe_payments where parked is not null";
+    assert_eq!(database.count(waiting).await, 0);
+    database.check().await;
+    other.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_found_of_an_older_state_is_not_noted_over_what_is_newer() {
     let database = TestDatabase::new().await;

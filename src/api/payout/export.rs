@@ -1,6 +1,6 @@
 //! `ExportPayout`: the lines of a payout as CSV, for a provider of payments.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::freshness;
 use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open};
 use crate::read::{At, Freshness, LineFilter, ListedLine};
-use crate::store::{in_time, payouts};
+use crate::store::{in_time, log, payouts};
 use domain::currency::amount_text;
 use domain::{PayoutKey, PayoutLineState, PayoutState, Refusal};
 
@@ -46,10 +46,11 @@ impl Handlers {
         }
         let payout = fields.finish(payout)?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        // Whatever was decided before the call is not in the file that says what to pay.
+        let head = log::head(self.0.database.pool()).await?;
+        let freshness = Freshness { position: freshness.position.max(head), ..freshness };
         let At { position, found } = self.found(&payout, freshness).await?;
-        if found.state == PayoutState::Collecting {
-            return Err(Refusal::PayoutCollecting(payout).into());
-        }
+        refuse_unsettled(&payout, found.state, state)?;
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
         let export = Export {
             context: self.0.clone(),
@@ -82,6 +83,35 @@ impl Handlers {
     }
 }
 
+/// Refuses to say what is reserved while that changes: a file of it could have what is paid or available by now.
+fn refuse_unsettled(
+    payout: &PayoutKey,
+    state: PayoutState,
+    wanted: Option<PayoutLineState>,
+) -> Result<(), ApiError> {
+    let has_reserved = wanted.is_none_or(|wanted| wanted == PayoutLineState::Reserved);
+    match state {
+        PayoutState::Collecting => Err(Refusal::PayoutCollecting(payout.clone()).into()),
+        PayoutState::Confirming | PayoutState::Failing if has_reserved => {
+            let message = format!(
+                "payout '{payout}' is being decided as a whole, so that what is reserved changes: wait until GetPayout \
+                 says that it is confirmed or has failed"
+            );
+            let facts: [(&str, &dyn Display); 3] = [
+                ("program_id", &payout.program_id),
+                ("payout_id", &payout.payout_id),
+                ("state", &state.as_str()),
+            ];
+            Err(status(ErrorReason::PayoutUnsettled, message, &facts).into())
+        }
+        PayoutState::Open
+        | PayoutState::Confirming
+        | PayoutState::Failing
+        | PayoutState::Confirmed
+        | PayoutState::Failed => Ok(()),
+    }
+}
+
 /// An export that runs.
 struct Export {
     context: Context,
@@ -109,7 +139,11 @@ impl Export {
             self.append(&mut csv, &lines).await?;
             self.send(std::mem::take(&mut csv)).await?;
             if is_last {
-                return Ok(());
+                let reads = &self.context.reads;
+                let now =
+                    reads.payout(&self.payout, self.freshness).await.map_err(ApiError::from)?;
+                let state = now.found.map_or(PayoutState::Open, |payout| payout.state);
+                return Ok(refuse_unsettled(&self.payout, state, self.filter.state)?);
             }
         }
     }

@@ -35,6 +35,8 @@ pub(super) fn payout_message(listed: ListedPayout) -> pb::Payout {
         paid: sum(listed.paid),
         failed: sum(listed.failed),
         returned: sum(listed.returned),
+        looked_at_count: 0,
+        participant_count: 0,
     }
 }
 

@@ -9,9 +9,9 @@ use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::engine::query::query;
-use crate::read::{At, Freshness, LineFilter, ListedPayout};
+use crate::read::{At, Freshness, LineFilter, ListedPayout, payout_progress};
 use crate::store::log;
-use domain::{Payout, PayoutKey, ProgramId, Refusal, UserId, load};
+use domain::{Payout, PayoutKey, PayoutState, ProgramId, Refusal, UserId, load};
 
 impl Handlers {
     pub(in crate::api) async fn get_payout(
@@ -24,7 +24,13 @@ impl Handlers {
         let payout = fields.finish(payout)?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let At { position, found } = self.found(&payout, freshness).await?;
-        Ok(pb::GetPayoutResponse { payout: Some(payout_message(found)), position })
+        let is_collecting = found.state == PayoutState::Collecting;
+        let mut message = payout_message(found);
+        if is_collecting {
+            let progress = payout_progress(self.0.database.pool(), &payout).await?;
+            (message.looked_at_count, message.participant_count) = progress;
+        }
+        Ok(pb::GetPayoutResponse { payout: Some(message), position })
     }
 
     pub(in crate::api) async fn list_payouts(

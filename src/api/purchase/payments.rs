@@ -11,6 +11,7 @@ use crate::api::responses::{money, time};
 use crate::api::tokens::consistency_token;
 use crate::api::writes::{command_fields, request_key};
 use crate::engine::Failure;
+use crate::hang;
 use crate::payments::{
     CheckoutSession, NewSession, PaymentError, ProviderError, Reason, Settled, paid, reasons_of,
     words,
@@ -159,6 +160,7 @@ impl Handlers {
             if !own.attach(&id_of, named.as_ref(), &seen).await? {
                 return Ok(None);
             }
+            hang::point("payments.settling");
             own.settle(&id_of, &actor, &door).await
         };
         let settled = to_the_end(attaching).await?.ok_or_else(not_found)?;
@@ -204,7 +206,11 @@ impl Handlers {
             return Ok(token);
         }
         let (payments, id) = (self.0.payments.clone(), purchase_id.to_string());
-        let settled = to_the_end(async move { payments.settle_as_told(&id).await }).await?;
+        let settling = async move {
+            hang::point("payments.settling");
+            payments.settle_as_told(&id).await
+        };
+        let settled = to_the_end(settling).await?;
         let position = settled.and_then(|settled| settled.position);
         Ok(position.map_or(token, |position| consistency_token(&self.0, position)))
     }

@@ -219,7 +219,7 @@ fn approval_message(listed: ListedApproval) -> pb::Approval {
         Asked::Payout { amount_minor, unit, provider_reference } => {
             pb::approval::Asked::Payout(pb::PayoutConfirmation {
                 payout_id: own_id,
-                amount: Some(money(&unit, amount_minor)),
+                amount: Some(money(&unit, listed.reserved_minor.unwrap_or(amount_minor))),
                 provider_reference: provider_reference
                     .as_ref()
                     .map(ToString::to_string)

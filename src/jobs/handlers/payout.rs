@@ -91,6 +91,9 @@ struct Task {
     position: i64,
     /// The user whose turn was last; empty at the beginning.
     after: String,
+    /// How many had their turn.
+    #[serde(default)]
+    looked_at: u64,
     /// What was refused, if anything was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     refused: Option<Refused>,
@@ -164,6 +167,16 @@ impl Sums {
     }
 }
 
+/// Users whose turn it is.
+struct Page {
+    /// What is to be done.
+    commands: Vec<Command>,
+    /// How many they are.
+    count: u64,
+    /// The last of them; `None` if there are no more.
+    last: Option<String>,
+}
+
 impl Payouts {
     async fn turn(&self, job: &TakenJob, attempt: &mut Attempt) -> Result<(), JobError> {
         let nameless = || JobError::Hopeless("the job names no payout".into());
@@ -172,9 +185,10 @@ impl Payouts {
         let database = attempt.database().clone();
         let end = Instant::now() + TURN;
         while task.sums.is_none() {
-            let (commands, last) =
+            let Page { commands, count, last } =
                 self.page(&database, &payout, task.position, &task.after).await?;
             let Some(last) = last else { break };
+            task.looked_at += count;
             let refused = self.send_all(commands).await?;
             for refusal in &refused {
                 tracing::warn!(%payout, %refusal, job = job.id, "a line of a payout was refused");
@@ -214,20 +228,21 @@ impl Payouts {
         refused.first().map_or(Ok(()), |refusal| Err(JobError::Hopeless(refusal.to_string())))
     }
 
-    /// The commands for the next users, and the last of these users; `None` if there are no more.
+    /// The next users.
     async fn page(
         &self,
         database: &Database,
         payout: &PayoutKey,
         position: i64,
         after: &str,
-    ) -> Result<(Vec<Command>, Option<String>), JobError> {
+    ) -> Result<Page, JobError> {
         let pool = database.pool();
         let line_id = |user_id| PayoutLineId { payout: payout.clone(), user_id };
         Ok(match self.work {
             Work::Collect => {
                 let page = members(database, payout, after, position).await?;
                 let last = page.last().map(|member| member.user_id.to_string());
+                let count = page.len() as u64;
                 let due = page
                     .into_iter()
                     .filter(|member| member.available_then_minor != 0 && !member.has_line);
@@ -237,14 +252,15 @@ impl Payouts {
                         available_then_minor: member.available_then_minor,
                     })
                 });
-                (commands.collect(), last)
+                Page { commands: commands.collect(), count, last }
             }
             Work::Settle => {
                 let page = in_time(payouts::lines(pool, payout, after, PAGE)).await?;
                 let last = page.last().map(|line| line.user_id.to_string());
+                let count = page.len() as u64;
                 let due = page.into_iter().filter(|line| line.reserved_minor.is_some());
                 let commands = due.map(|line| Command::SettlePayoutLine(line_id(line.user_id)));
-                (commands.collect(), last)
+                Page { commands: commands.collect(), count, last }
             }
         })
     }
@@ -367,6 +383,7 @@ mod tests {
         let task = Task {
             payout: "cash/may".into(),
             position: 9,
+            looked_at: 7,
             after: "zoe".into(),
             refused: None,
             sums: Some(sums),

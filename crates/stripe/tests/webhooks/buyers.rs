@@ -9,8 +9,8 @@ use stripe::payment::{AmountFault, DesiredPurchase, Money, Parked, Payment, Rule
 use stripe::sample;
 
 use crate::delivery::{
-    Book, CHARGE, INTENT, SESSION, START, event, intent_succeeded, refund_created,
-    session_completed, with,
+    Book, CHARGE, INTENT, SESSION, START, charge_refunded, dispute, event, intent_succeeded,
+    refund_created, session_completed, with,
 };
 
 fn purchase(book: &Book) -> Option<DesiredPurchase> {
@@ -237,6 +237,21 @@ fn a_session_in_subscription_mode_names_the_buyer_of_its_first_invoice() {
     let book = Book::of(&[session, intent_succeeded(1, 1_000), linked]);
     assert_eq!(purchase(&book).unwrap().buyer_user_id, "ada");
     assert_eq!(book.payments.len(), 1);
+}
+
+#[test]
+fn money_that_moves_of_a_payment_which_is_not_reported_is_parked_until_it_is() {
+    let told = [
+        refund_created(10, "re_1", 200),
+        charge_refunded(10, 200),
+        dispute(10, "created", 200, "needs_response"),
+    ];
+    for event in told {
+        let mut book = Book::of(&[event]);
+        assert_eq!(book.plan(INTENT).parked, [Parked::IntentMissing]);
+        book.deliver(&session_completed(0, 1_000));
+        assert_eq!(book.plan(INTENT).parked, []);
+    }
 }
 
 #[test]

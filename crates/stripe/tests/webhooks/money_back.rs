@@ -286,15 +286,45 @@ fn a_refund_of_another_door_that_is_cancelled_there_does_not_undo_what_stripe_sa
 fn a_refund_by_its_id_that_is_cancelled_by_another_door_and_stands_at_stripe_is_parked() {
     let mut book = paid();
     book.deliver(&refund_created(10, "re_1", 200));
-    book.deliver(&charge_refunded(10, 200));
     book.cancel_elsewhere("re_1");
-    // An id is used once, and the total is explained.
+    // An id is used once.
     assert_eq!(refunded(&book), 0);
+    // The total stands for it: Stripe says twice that the money went back.
+    book.deliver(&charge_refunded(10, 200));
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 200)]);
     let cancelled =
         Parked::RecordedRefundCancelled { refund_id: "re_1".into(), refunded_minor: 200 };
     assert_eq!(book.plan(INTENT).parked, [cancelled]);
     book.deliver(&refund_failed(30, 10, "re_1", 200));
-    assert_eq!(book.plan(INTENT).parked, []);
+    assert_eq!((refunded(&book), book.plan(INTENT).parked), (0, vec![]));
+}
+
+#[test]
+fn a_refund_with_an_id_like_those_of_totals_takes_no_total_with_it() {
+    for is_told_first in [true, false] {
+        let mut book = paid();
+        // Nobody but the server records under such an id.
+        book.unrecordable.insert("charge:ch_1:1".into());
+        let told = refund_created(10, "charge:ch_1:1", 200);
+        if is_told_first {
+            book.deliver(&told);
+        }
+        book.deliver(&charge_refunded(20, 200));
+        book.deliver(&told);
+        assert_eq!(refunded(&book), 200, "{is_told_first}");
+    }
+}
+
+#[test]
+fn of_one_second_a_change_of_a_dispute_counts_and_not_its_opening() {
+    for events in [["created", "updated"], ["updated", "created"]] {
+        let mut book = paid();
+        for event_type in events {
+            let amount = if event_type == "created" { 400 } else { 350 };
+            book.deliver(&dispute(10, event_type, amount, "needs_response"));
+        }
+        assert_eq!(book.standing(INTENT).unwrap().disputes[0].1, 350, "{events:?}");
+    }
 }
 
 #[test]

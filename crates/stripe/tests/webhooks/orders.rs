@@ -191,7 +191,7 @@ fn assert_one_end_with_an_erasure(events: &[Event], user_id: &str, recorded_for:
             assert_eq!(parked, [], "whoever is recorded stays the buyer");
         } else {
             seen.insert(String::new());
-            assert_eq!(parked, [Parked::NoBuyer]);
+            assert_eq!(parked, [Parked::ErasedBuyer]);
         }
     });
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), recorded_for);

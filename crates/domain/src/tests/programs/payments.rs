@@ -7,8 +7,8 @@ use crate::decide::{
 };
 use crate::tests::scene::{Scene, user};
 use crate::{
-    Buckets, DisputeId, DisputeOutcome, Halt, Purchase, PurchaseId, ReferralStatus, RefundId,
-    Refusal, StreamKey,
+    Buckets, DisputeId, DisputeOutcome, Halt, MAX_REFUNDS, Purchase, PurchaseId, ReferralStatus,
+    RefundId, Refusal, StreamKey,
 };
 
 const DISPUTE: &str = "du_1";
@@ -158,18 +158,44 @@ fn a_refund_by_a_call_can_be_what_only_a_running_total_has_told_of() {
         Err(Refusal::RefundExceedsPurchase { purchase_id: payment(), left_minor }.into())
     };
     assert_eq!(scene.refund("pi_1", "re_2", 350_001), exceeds(350_000));
+    let standing = |scene: &Scene| {
+        let purchase = scene.memory.state::<Purchase>(&payment());
+        let refunds = purchase.money_back().refunds().iter().filter(|refund| !refund.is_cancelled);
+        let refunds = refunds.map(|of| (of.refund_id.to_string(), of.amount_minor));
+        refunds.collect::<Vec<_>>()
+    };
     let amount_of = |scene: &Scene, refund_id: &str| {
         let purchase = scene.memory.state::<Purchase>(&payment());
         let refund_id = RefundId::parse(refund_id).unwrap();
         purchase.money_back().find_refund(&refund_id).map(|refund| refund.amount_minor)
     };
+    // It takes the place of as much of the total, in the same append, so that nothing changes for anybody.
+    let before = money(&scene, "bea");
     let mut rest = scene.clone();
     rest.refund_the_rest("pi_1", "re_2").unwrap();
-    assert_eq!(amount_of(&rest, "re_2"), Some(50_000));
-    let before = money(&rest, "bea");
-    rest.refund_the_rest("pi_1", "re_3").unwrap();
-    assert_eq!((amount_of(&rest, "re_3"), money(&rest, "bea")), (Some(300_000), before));
-    assert_eq!(rest.refund_the_rest("pi_1", "re_4"), exceeds(0));
+    assert_eq!((amount_of(&rest, "re_2"), money(&rest, "bea")), (Some(50_000), before));
+    assert_eq!(
+        standing(&rest),
+        [("re_1", 50_000), ("re_2", 50_000), ("charge:ch_1:2", 250_000)]
+            .map(|(id, minor)| (id.to_owned(), minor))
+    );
+    rest.refund("pi_1", "re_3", 250_000).unwrap();
+    assert_eq!(
+        standing(&rest),
+        [("re_1", 50_000), ("re_2", 50_000), ("re_3", 250_000)]
+            .map(|(id, minor)| (id.to_owned(), minor))
+    );
+    assert_eq!(money(&rest, "bea"), before);
+    rest.refund_the_rest("pi_1", "re_4").unwrap();
+    assert_eq!(rest.refund_the_rest("pi_1", "re_5"), exceeds(0));
+    // Nothing but a total is left.
+    let total = refunded("charge:ch_1:2", 50_000);
+    report(&mut scene, &[total]).unwrap();
+    scene.refund_the_rest("pi_1", "re_2").unwrap();
+    assert_eq!(
+        standing(&scene),
+        [("re_1", 50_000), ("re_2", 350_000)].map(|(id, minor)| (id.to_owned(), minor))
+    );
 
     // Of what Stripe does not tell of, an id like that is an id.
     let mut scene = self::scene();
@@ -233,4 +259,45 @@ fn what_rests_on_another_state_of_the_purchase_is_refused_and_changes_nothing() 
     // Planned anew, one takes the place of the other.
     report(&mut scene, &[cancelled("charge:ch_1:1"), refunded("re_1", 100_000)]).unwrap();
     assert_eq!(money(&scene, "bea"), (0, 15_000));
+}
+
+#[test]
+fn what_stands_for_totals_takes_no_place_of_a_refund() {
+    let mut scene = scene();
+    report(&mut scene, &[recorded(400_000)]).unwrap();
+    // Each total comes before the refund that it tells of, as at Stripe.
+    for number in 1..=MAX_REFUNDS {
+        let (total, refund) = (format!("charge:ch_1:{number}"), format!("re_{number}"));
+        report(&mut scene, &[refunded(&total, 1_000)]).unwrap();
+        report(&mut scene, &[cancelled(&total), refunded(&refund, 1_000)]).unwrap();
+    }
+    let purchase = scene.memory.state::<Purchase>(&payment());
+    let by_id = i64::try_from(MAX_REFUNDS).unwrap() * 1_000;
+    assert_eq!(purchase.terms().refunded_minor, by_id);
+    let too_many: Result<(), Halt> =
+        Err(Refusal::TooManyRefunds { purchase_id: payment(), limit: MAX_REFUNDS }.into());
+    assert_eq!(report(&mut scene, &[refunded("re_101", 1_000)]), too_many);
+    assert_eq!(report(&mut scene, &[refunded("charge:ch_1:101", 1_000)]), too_many);
+
+    // Where there is no place for the rest of a total, it stands: rather too much than what counts as never gone.
+    let mut scene = self::scene();
+    report(&mut scene, &[recorded(400_000)]).unwrap();
+    for number in 1..MAX_REFUNDS {
+        let total = format!("charge:ch_1:{number}");
+        report(&mut scene, &[refunded(&total, 1_000)]).unwrap();
+        report(&mut scene, &[cancelled(&total)]).unwrap();
+    }
+    report(&mut scene, &[refunded("charge:ch_1:100", 300_000)]).unwrap();
+    scene.refund("pi_1", "re_1", 100_000).unwrap();
+    let purchase = scene.memory.state::<Purchase>(&payment());
+    assert_eq!(purchase.terms().refunded_minor, 400_000);
+    scene.refund("pi_1", "re_2", 300_000).unwrap();
+    let purchase = scene.memory.state::<Purchase>(&payment());
+    assert_eq!(
+        purchase
+            .money_back()
+            .find_refund(&RefundId::parse("charge:ch_1:100").unwrap())
+            .map(|of| of.is_cancelled),
+        Some(true)
+    );
 }
