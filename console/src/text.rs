@@ -144,6 +144,9 @@ pub mod faults {
             R::ApiKeyNotFound => "There is no such key.",
             R::ApiKeyAlreadyRevoked => "This key is revoked already.",
             R::TooManyApiKeys => "This user has as many keys as a user can have.",
+            R::ProgramChanged => {
+                "Somebody else has published this program meanwhile. Look at what has changed."
+            }
             R::UnitIsFixed => "The unit of a program stays as it was in its first version.",
             R::TooManyVersions => "This program has as many versions as a program can have.",
             R::TooManyDefaultPrograms => "Sign-ups without a code enter too many programs already.",
