@@ -52,7 +52,7 @@ pub fn fields_need_another_look(fields: usize) -> String {
 
 /// What the script says, as JSON.
 pub fn words_of_script() -> &'static str {
-    "{\"copied\":\"Copied\",\"failed\":\"That did not arrive. Check the connection and send it again.\",\
+    "{\"copied\":\"Copied\",\"failed\":\"No answer came. Check the connection and send it again: it cannot happen twice.\",\
       \"open\":\"Live\",\"waiting\":\"Connecting…\",\"closed\":\"Signed out\",\"dismiss\":\"Dismiss\"}"
 }
 
@@ -106,7 +106,7 @@ pub mod refused {
     pub const DENIED_WORDS: &str = "Your account is not allowed to see or do this.";
     pub const FORGED: &str = "This form has grown old";
     pub const FORGED_WORDS: &str =
-        "Nothing was changed. Go back, reload the page, and send the form again.";
+        "This time nothing was changed. Go back, reload the page, and send the form again.";
     pub const ELSEWHERE: &str = "This was not sent from here";
     pub const ELSEWHERE_WORDS: &str = "Nothing was changed: the form was on another site, or your \
         browser does not say where it was.";
@@ -115,12 +115,23 @@ pub mod refused {
         "A form may have 64 KiB at most. Nothing was changed. Send it with shorter texts.";
     pub const TOO_SLOW: &str = "This did not arrive in time";
     pub const TOO_SLOW_WORDS: &str = "Only a part of the form has arrived, so nothing was changed. \
-        Go back, and send it again.";
+        Send it again.";
     pub const TOO_MANY: &str = "Too many requests";
     pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
     pub const UNAVAILABLE: &str = "Not now";
-    pub const UNAVAILABLE_WORDS: &str = "The server cannot reach its database at this moment. \
-        Nothing is lost; try again in a few seconds.";
+    pub const UNAVAILABLE_WORDS: &str =
+        "The server cannot reach its database at this moment. Try again in a few seconds.";
+    pub const UNKNOWN: &str = "It is not known whether this was done";
+    pub const UNKNOWN_WORDS: &str = "No answer came in time. Press the button in a few seconds. It \
+        sends the same form again, and what was done already is not done a second time.";
+    pub const UNKNOWN_IF_SENT_AGAIN: &str = "No answer came in time. Press the button in a few \
+        seconds. It sends the same form again.";
+    pub const TOO_MANY_SENT: &str = "Wait a moment, then press the button. It sends the same form \
+        again, with all that you entered.";
+    pub const PASSWORD: &str = "Password";
+    pub const OLD_PASSWORD: &str = "Present password";
+    pub const NEW_PASSWORD: &str = "New password";
+    pub const CODE: &str = "Code of your app";
     pub const BROKEN: &str = "Something is broken here";
     pub const BROKEN_WORDS: &str = "The fault is ours, and it has been logged. Try again; if that \
         does not help, tell the operator.";
@@ -131,7 +142,7 @@ pub mod faults {
     use contract::pb::ErrorReason;
 
     pub const LOGIN: &str = "The e-mail address or username, or the password, is wrong.";
-    pub const AGAIN: &str = "That did not work. Try again in a moment; it cannot happen twice.";
+    pub const AGAIN: &str = "No clear answer came. Try again in a moment; it cannot happen twice.";
 
     /// What a reason means for whoever has sent the form; `None` if there is nothing better than [`AGAIN`].
     #[expect(clippy::too_many_lines, reason = "one line for each reason")]
@@ -241,7 +252,7 @@ pub mod faults {
             | R::ReadModelBehind
             | R::ReadModelBuilding
             | R::ShuttingDown => {
-                "The server cannot do this at the moment. Try again in a few seconds; it cannot happen twice."
+                "The server cannot answer at the moment. Try again in a few seconds; it cannot happen twice."
             }
             R::Unspecified
             | R::InvalidField

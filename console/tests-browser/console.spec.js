@@ -292,6 +292,31 @@ test("a stream that is refused comes back when the server has said", async ({ br
   faults.none();
 });
 
+test("an answer in another layout, or none of ours, does not lose what was typed", async ({ browser }) => {
+  const page = await visitor(browser);
+  await join(page, fresh("ada"), PROGRAM);
+  await page.goto("/profile");
+  const sent = [];
+  const door = `<!doctype html><html lang="en"><title>Not known</title><body class="door" data-words="{}">
+    <main id="main" tabindex="-1"><h1>Not known</h1><form id="again" method="post" action="/profile/names">
+    <input type="hidden" name="display_name" value="Ada L"><button>Try again</button></form></main></body></html>`;
+  await page.route("**/profile/names", (route) => {
+    sent.push(route.request().postData());
+    const body = sent.length === 1 ? "no page of ours" : door;
+    return route.fulfill({ status: 503, contentType: "text/html", body });
+  });
+  await page.getByLabel("Shown name").fill("Ada L");
+  const save = page.locator("form[action='/profile/names']").getByRole("button");
+  await save.click();
+  await expect(page.locator(".toast.bad")).toContainText("No answer came");
+  await expect(page.getByLabel("Shown name")).toHaveValue("Ada L");
+  await save.click();
+  await expect(page.getByRole("heading", { name: "Not known" })).toBeVisible();
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect.poll(() => sent.length).toBe(3);
+  expect(sent[2]).toContain("display_name=Ada+L");
+});
+
 test("forms are sent without a reload, with their faults at the fields, and names stay text", async ({ browser }) => {
   const page = await browser.newPage();
   const faults = watch(page);

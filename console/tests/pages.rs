@@ -590,11 +590,28 @@ fn pages() -> Vec<(&'static str, String)> {
         ),
         (
             "refused",
-            refused::page(&refused::View { title: EVIL, words: EVIL }, Some(sidebar), reader),
+            refused::page(
+                &refused::View { title: EVIL, words: EVIL, again: None },
+                Some(sidebar),
+                reader,
+            ),
         ),
         (
             "refused at the door",
-            refused::page(&refused::View { title: EVIL, words: EVIL }, None, reader),
+            refused::page(
+                &refused::View {
+                    title: EVIL,
+                    words: EVIL,
+                    again: Some(refused::Again {
+                        action: EVIL,
+                        form_token: EVIL.into(),
+                        fields: vec![(EVIL, EVIL)],
+                        secrets: vec![("password", EVIL)],
+                    }),
+                },
+                None,
+                reader,
+            ),
         ),
         (
             "dashboard",

@@ -14,6 +14,7 @@ mod participants;
 mod program_view;
 mod programs;
 pub(super) mod security;
+mod unsettled;
 
 use testing::plain_http::{Answer, send};
 
