@@ -1620,6 +1620,8 @@ pub mod money {
     pub const WOULD_FIND: &str = "Available to participants";
     pub const WOULD_FIND_WORDS: &str = "To all of them together. A payout can pay less: it skips \
         whoever is deactivated or flagged, has less than the smallest amount, or has no payout method.";
+    pub const WOULD_FIND_FIRST: &str =
+        "It is shown for the first programs only. All others can be chosen above, too.";
     pub const CSV: &str = "Lines as CSV";
     pub const SO_FAR: &str = "So far";
     pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The \
@@ -1831,6 +1833,8 @@ pub mod money {
 }
 
 pub mod operator {
+    pub const CHOOSE_PROGRAM: &str = "Choose a program";
+    pub const SHOW_PROGRAM: &str = "Show";
     use contract::pb::{MailKind, PaymentIssueKind};
 
     pub const PEOPLE: &str = "People";

@@ -396,7 +396,7 @@ fn pages() -> Vec<(&'static str, String)> {
         paid: Some(PayoutLineSum { count: 1, amount: money(5) }),
         ..Default::default()
     };
-    let paying = [payouts::Paying { program: program.clone(), available_minor: Err(evil()) }];
+    let paying = [payouts::Paying { program: program.clone(), available_minor: Some(Err(evil())) }];
     let paid_to = |user_id: &str, state: PayoutLineState| PayoutLine {
         user_id: user_id.into(),
         state: state.into(),
@@ -737,6 +737,8 @@ fn pages() -> Vec<(&'static str, String)> {
                     keys: &|_| keys(),
                     problem: Some(EVIL),
                     done: None,
+                    next: Some(format!("/p/p/store?page={EVIL}")),
+                    is_later: true,
                 },
                 sidebar,
                 reader,
@@ -778,6 +780,8 @@ fn pages() -> Vec<(&'static str, String)> {
                     flags: Ok(overview::Count { count: 3, is_more: true }),
                     parked_jobs: Err(evil()),
                     live: live(),
+                    next: Some(format!("/o?page={EVIL}")),
+                    is_later: true,
                     done: Some(EVIL),
                     sample: Some(keys()),
                 },

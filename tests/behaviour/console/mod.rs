@@ -5,6 +5,7 @@ mod fraud;
 mod keys;
 mod live;
 mod log;
+mod many;
 mod money;
 mod names;
 mod numbers;

@@ -3,7 +3,7 @@
 use contract::pb::{Item, ItemUnavailability, Program};
 use maud::{Markup, html};
 
-use super::redemptions;
+use super::{program_choice, redemptions};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
@@ -60,16 +60,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 }
 
 fn programs(view: &View<'_>, reader: &Reader) -> Markup {
-    html! {
-        nav.segments.scroll aria-label=(text::PROGRAM) {
-            @for program in view.programs {
-                @let is_chosen = view.program.is_some_and(|of| of.program_id == program.program_id);
-                a href=(reader.to(&path(&program.program_id))) aria-current=[is_chosen.then_some("true")] {
-                    (program.display_name)
-                }
-            }
-        }
-    }
+    let chosen = view.program.map_or("", |program| &program.program_id);
+    program_choice(view.programs, chosen, &html! {}, &path, "/o/items", reader)
 }
 
 /// The path of an item.

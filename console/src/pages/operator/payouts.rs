@@ -15,8 +15,9 @@ use crate::text::money as text;
 pub struct Paying {
     /// The program.
     pub program: Program,
-    /// What is available to all participants together, in minor units; why not, if it could not be read.
-    pub available_minor: Result<i128, String>,
+    /// What is available to all participants together, in minor units; why not, if it could not be read; `None` if it was
+    /// not asked for.
+    pub available_minor: Option<Result<i128, String>>,
 }
 
 /// What the page shows.
@@ -147,17 +148,20 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
                 hr;
                 h3 { (text::WOULD_FIND) }
                 dl.pairs {
-                    @for of in view.paying {
+                    @for (of, available) in view.paying.iter().filter_map(|of| of.available_minor.as_ref().map(|it| (of, it))) {
                         dt { (of.program.display_name) }
                         dd {
-                            @match &of.available_minor {
+                            @match available {
                                 Ok(minor) => (reader.amount_of(*minor, &of.program.unit)),
                                 Err(why) => (why),
                             }
                         }
                     }
                 }
-                p.soft { (text::WOULD_FIND_WORDS) }
+                p.soft {
+                    (text::WOULD_FIND_WORDS)
+                    @if view.paying.iter().any(|of| of.available_minor.is_none()) { " " (text::WOULD_FIND_FIRST) }
+                }
             }
         }
     }

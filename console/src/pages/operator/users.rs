@@ -3,7 +3,7 @@
 use contract::pb::{Program, UserDetail, UserRole, UserStatus};
 use maud::{Markup, html};
 
-use super::{name, role, user_path, user_status};
+use super::{name, program_choice, role, user_path, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, table, table_foot};
@@ -42,18 +42,19 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             button.button { (text::SEARCH) }
         }
         @if let Some(wanted) = view.not_found { (parts::notice(&text::nobody_found(wanted))) }
-        nav.segments.scroll aria-label=(text::PROGRAM) {
-            @let is_all = view.program_id.is_empty() && !view.is_staff;
+        @let is_all = view.program_id.is_empty() && !view.is_staff;
+        @let links = html! {
             a href=(reader.to("/o/users")) aria-current=[is_all.then_some("true")] { (text::ALL) }
             a href=(reader.to("/o/users?staff=1")) aria-current=[view.is_staff.then_some("true")] { (text::STAFF) }
-            @for program in view.programs {
-                @let is_chosen = program.program_id == view.program_id && !view.is_staff;
-                a href=(reader.to(&format!("/o/users?program={}", program.program_id)))
-                    aria-current=[is_chosen.then_some("true")] {
-                    (program.display_name)
-                }
-            }
-        }
+        };
+        (program_choice(
+            view.programs,
+            if view.is_staff { "" } else { view.program_id },
+            &links,
+            &|program_id| format!("/o/users?program={program_id}"),
+            "/o/users",
+            reader,
+        ))
         section.card.flush { (list(view, reader)) }
     };
     let page = Page {

@@ -6,14 +6,13 @@ use console::pages::operator::users::{View, page};
 
 use super::search::find;
 use crate::api::console::answers::Refused;
+use crate::api::console::lists::all_programs;
 use crate::api::console::participant::next_page;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
 /// How many people a page has.
 const PEOPLE: i32 = 50;
-/// How many programs one can choose from.
-const PROGRAMS: i32 = 50;
 
 pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     visit.operator()?;
@@ -32,9 +31,9 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
             page_token: later.into(),
             ..Default::default()
         }),
-        visit.call(pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() }),
+        all_programs(&visit),
     );
-    let (users, programs) = (users?, programs?.programs);
+    let (users, programs) = (users?, programs?);
     let view = View {
         users: &users.users,
         programs: &programs,
