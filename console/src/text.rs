@@ -2022,6 +2022,8 @@ pub mod operator {
     pub const REFUND_REASON_HINT: &str = "For the records. You can leave it out.";
     pub const PREVIEW: &str = "See what it takes back";
     pub const REFUND_NOW: &str = "Refund now";
+    pub const AMOUNT_CHANGED: &str =
+        "You have changed the amount. Nothing is refunded yet: look at what this takes back.";
     pub const TAKES_NOTHING: &str = "Nobody has to give anything back.";
     pub const TAKES_BACK: &str = "It takes back from";
     pub const SO_FAR: &str = "So far";

@@ -51,9 +51,14 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   const faults = watch(page);
   await record(page, bob, "2000.00", "INR");
   await check(page, "a purchase");
-  await page.getByLabel("Amount").fill("500");
+  await page.getByLabel("Amount").first().fill("500");
   await page.getByRole("button", { name: "See what it takes back" }).click();
   await expect(page.getByText("This refunds 500.00 INR.")).toBeVisible();
+  // What was typed since is looked at first.
+  await page.getByLabel("Amount").first().fill("600");
+  await page.getByRole("button", { name: "Refund now" }).click();
+  await expect(page.getByText("This refunds 600.00 INR.")).toBeVisible();
+  await page.getByLabel("Amount").first().fill("600");
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
   const paths = [

@@ -898,6 +898,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     purchase: &found,
                     sent: sent(&["amount", "reason"]),
                     preview: Some(preview),
+                    has_changed: true,
                     keys: keys(),
                     fresh_keys: &keys,
                     problem: Some(EVIL),

@@ -69,7 +69,7 @@ async fn a_store_shows_all_that_is_on_sale_and_what_was_redeemed_by_pages() {
         reason_code: "goodwill".into(),
         ..Default::default()
     };
-    client.operators().adjust_balance(client.request(gift)).await.unwrap();
+    client.rewards().adjust_balance(client.request(gift)).await.unwrap();
     for number in 0..52 {
         let redeemed = RedeemRequest {
             program_id: LINES.into(),

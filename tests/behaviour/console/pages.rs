@@ -110,7 +110,29 @@ async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the
     assert!(html.contains("This refunds 500.00 INR") && html.contains("−25.00"), "{html}");
     let answer = olga.fill(&places[0], &places[0], &[("amount", "5x"), ("step", "refund")]).await;
     assert_eq!(answer.status, 422);
-    let answer = olga.fill(&places[0], &places[0], &[("amount", "500"), ("step", "refund")]).await;
+    // What is refunded is what was looked at: another amount is previewed first.
+    let value = |name: &str| hidden(&html, &places[0], name).unwrap();
+    let carried = [value("previewed"), value("previewed_minor"), value("previewed_unit")];
+    let press = |amount: &'static str| {
+        let [previewed, minor, unit] = &carried;
+        [
+            ("amount", amount),
+            ("previewed", previewed),
+            ("previewed_minor", minor),
+            ("previewed_unit", unit),
+            ("step", "refund"),
+        ]
+    };
+    let other = olga.fill(&places[0], &places[0], &press("5000")).await;
+    assert_eq!(other.status, 409, "more than the purchase: {}", other.text());
+    let page = Browser::shown(&olga.fill(&places[0], &places[0], &press("700")).await);
+    assert!(
+        page.contains("You have changed the amount.") && page.contains("This refunds 700.00 INR")
+    );
+    assert_eq!(hidden(&page, &places[0], "previewed_minor").as_deref(), Some("70000"));
+    let purchase = client.purchase(places[0].rsplit('/').next().unwrap()).await.unwrap();
+    assert!(purchase.purchase.unwrap().refunds.is_empty(), "nothing is refunded by looking");
+    let answer = olga.fill(&places[0], &places[0], &press("500")).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
     let page = Browser::shown(&olga.get(answer.exact_header("location").unwrap()).await);
     assert!(page.contains("25.00 INR taken back"), "{page}");

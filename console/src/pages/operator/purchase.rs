@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub sent: Sent,
     /// What a refund of this would take back, once it was asked for.
     pub preview: Option<PreviewRefundResponse>,
+    /// Whether the amount is another one than was previewed before.
+    pub has_changed: bool,
     /// What the form of the refund carries.
     pub keys: FormKeys,
     /// What the forms of rewards carry.
@@ -184,7 +186,11 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
                 (view.keys)
                 (amount.html(&view.sent))
                 (reason.html(&view.sent))
-                @if let Some(preview) = &view.preview { (self::preview(preview, reader)) }
+                @if let Some(preview) = &view.preview {
+                    @if view.has_changed { (parts::bad_notice(text::AMOUNT_CHANGED)) }
+                    (self::preview(preview, reader))
+                    (previewed(preview, &view.sent))
+                }
                 div.actions {
                     button.button name="step" value="preview" { (text::PREVIEW) }
                     @if view.preview.is_some() {
@@ -193,6 +199,16 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// What was previewed: the button refunds this, as long as the field of the amount is as it was.
+fn previewed(preview: &PreviewRefundResponse, sent: &Sent) -> Markup {
+    let amount = preview.amount.clone().unwrap_or_default();
+    html! {
+        input type="hidden" name="previewed" value=(sent.value("amount").trim());
+        input type="hidden" name="previewed_minor" value=(amount.minor_units);
+        input type="hidden" name="previewed_unit" value=(amount.currency_code);
     }
 }
 

@@ -22,17 +22,30 @@ pub(super) async fn show(
     visit: Visit,
     Path(purchase_id): Path<String>,
 ) -> Result<Response, Refused> {
-    let form = Form { sent: Sent::default(), preview: None, keys: visit.command(), problem: None };
-    purchase(&visit, &purchase_id, StatusCode::OK, form).await
+    purchase(&visit, &purchase_id, StatusCode::OK, Form::unsent(&visit)).await
 }
 
 /// What the form of the refund shows.
 struct Form {
     sent: Sent,
     preview: Option<pb::PreviewRefundResponse>,
+    /// Whether the amount is another one than was previewed before.
+    has_changed: bool,
     keys: FormKeys,
     /// Why something about a reward could not be done.
     problem: Option<String>,
+}
+
+impl Form {
+    fn unsent(visit: &Visit) -> Self {
+        Self {
+            sent: Sent::default(),
+            preview: None,
+            has_changed: false,
+            keys: visit.command(),
+            problem: None,
+        }
+    }
 }
 
 async fn purchase(
@@ -53,6 +66,7 @@ async fn purchase(
         purchase: &purchase,
         sent: form.sent,
         preview: form.preview,
+        has_changed: form.has_changed,
         keys: form.keys,
         fresh_keys: &|| visit.command(),
         problem: form.problem.as_deref(),
@@ -88,8 +102,7 @@ pub(super) async fn hold(
         Ok((done, changed)) => Ok(visit.see_other(&purchase_path(&purchase_id), done, &changed)),
         Err(status) => {
             let problem = Some(holds::told(&status, &form));
-            let form =
-                Form { sent: Sent::default(), preview: None, keys: visit.command(), problem };
+            let form = Form { problem, ..Form::unsent(&visit) };
             purchase(&visit, &purchase_id, faults::code(&status), form).await
         }
     }
@@ -104,7 +117,13 @@ pub(super) async fn refund(
     let request = pb::GetPurchaseRequest { purchase_id: purchase_id.clone(), ..Default::default() };
     let known = visit.call(request).await?.purchase.unwrap_or_default();
     let unit = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
-    let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit), problem: None };
+    let again = |sent, preview| Form {
+        sent,
+        preview,
+        has_changed: false,
+        keys: form.keys(&visit),
+        problem: None,
+    };
     let decimals = places(&unit);
     let text = form.text("amount");
     let amount = match minor_units(&text, decimals) {
@@ -117,12 +136,12 @@ pub(super) async fn refund(
             return purchase(&visit, &purchase_id, code, again(sent, None)).await;
         }
     };
-    let outcome = if form.get("step") == "refund" {
+    let outcome = if let Some(previewed) = previewed(&form) {
         let request = pb::RefundPurchaseRequest {
             purchase_id: purchase_id.clone(),
             // The form is one wish: sent twice, it is the same refund.
             refund_id: form.request_id(),
-            amount,
+            amount: Some(previewed),
             reason: form.text("reason"),
             request_id: form.request_id(),
         };
@@ -136,7 +155,8 @@ pub(super) async fn refund(
             Ok(visit.see_other(&purchase_path(&purchase_id), "refunded", &changed))
         }
         Ok(Step::Previewed(preview)) => {
-            let form = again(form.sent(), Some(preview));
+            let has_changed = form.get("step") == "refund";
+            let form = Form { has_changed, ..again(form.sent(), Some(preview)) };
             purchase(&visit, &purchase_id, StatusCode::OK, form).await
         }
         Err(status) => {
@@ -145,6 +165,16 @@ pub(super) async fn refund(
             purchase(&visit, &purchase_id, code, again(sent, None)).await
         }
     }
+}
+
+/// The amount that is to be refunded: the one whose preview was shown. `None` if the amount was changed since, so that
+/// it has to be looked at first, or if only the preview is asked for.
+fn previewed(form: &SentForm) -> Option<pb::Money> {
+    if form.get("step") != "refund" || form.text("amount") != form.text("previewed") {
+        return None;
+    }
+    let minor_units = form.get("previewed_minor").parse().ok()?;
+    Some(pb::Money { currency_code: form.get("previewed_unit").into(), minor_units })
 }
 
 /// What the form has led to.
