@@ -68,6 +68,9 @@ pub fn done(name: &str) -> Option<&'static str> {
         "joined" => "You take part now.",
         "recorded" => "The purchase is recorded.",
         "refunded" => "The refund is recorded.",
+        "dispute-opened" => "The dispute is recorded. What is disputed is held back until it ends.",
+        "dispute-changed" => "The amount of the dispute is changed.",
+        "dispute-closed" => "The end of the dispute is recorded.",
         "deactivated" => "Deactivated: nothing is earned from now on.",
         "reactivated" => "Active again.",
         "role" => "The role is changed. All sessions of the person have ended.",
@@ -197,6 +200,10 @@ pub mod faults {
             R::SessionNotFound => "This session has ended already.",
             R::PurchaseIdReused => "There is another purchase with this id.",
             R::RefundIdReused => "There is another refund with this id.",
+            R::DisputeNotFound => "There is no such dispute about this purchase.",
+            R::DisputeExceedsPurchase => "That is more than the price of the purchase.",
+            R::DisputeAlreadyClosed => "This dispute has ended already.",
+            R::TooManyDisputes => "There are as many disputes about this purchase as there can be.",
             R::RefundExceedsPurchase => "That is more than what is left of the purchase.",
             R::CurrencyMismatch => "The purchase was paid in another currency.",
             R::TooManyRefunds => "This purchase has as many refunds as there can be.",
@@ -298,7 +305,6 @@ pub mod faults {
             | R::PasswordWithoutDigit
             | R::PasswordWithoutSpecial
             | R::RefundNotFound
-            | R::DisputeNotFound
             | R::ProgramVersionNotFound
             | R::MailedTokenUnknown
             | R::UserIdTaken
@@ -311,9 +317,6 @@ pub mod faults {
             | R::NoTiers
             | R::TooManyReferrals
             | R::AddressUsedBefore
-            | R::DisputeExceedsPurchase
-            | R::DisputeAlreadyClosed
-            | R::TooManyDisputes
             | R::ReferralNotHeld
             | R::ReferralUnconfirmed
             | R::MailedTokenExpired
@@ -2032,6 +2035,23 @@ pub mod operator {
     pub const OPEN: &str = "Open";
     pub const WON: &str = "Won";
     pub const WITHDRAWN: &str = "Withdrawn";
+    pub const DISPUTE_WORDS: &str = "The buyer wants the money back from their bank. What the \
+        disputed part brought is held back until the dispute ends.";
+    pub const OPEN_DISPUTE: &str = "Open a dispute";
+    pub const DISPUTE_ID: &str = "Id of the dispute";
+    pub const DISPUTE_ID_HINT: &str = "The payment provider's. Without one, we make one.";
+    pub const NEW_AMOUNT_HINT: &str = "Only if the amount of the dispute has changed.";
+    pub const DECIDE_DISPUTE: &str = "Change or end";
+    pub const CHANGE_AMOUNT: &str = "Change the amount";
+    pub const WON_NOW: &str = "It was won";
+    pub const WITHDRAWN_NOW: &str = "It was withdrawn";
+    pub const LOST_NOW: &str = "It was lost";
+    pub fn disputed_amount(unit: &str) -> String {
+        format!("Disputed amount in {unit}")
+    }
+    pub fn disputed_amount_hint(all: &str) -> String {
+        format!("Leave it empty for the whole price, {all}.")
+    }
     pub const LOST: &str = "Lost";
     pub const WITHHELD_NOT_REFERRED: &str = "The buyer has no referrer.";
     pub const WITHHELD_BELOW_MINIMUM: &str = "The amount is below the minimum.";

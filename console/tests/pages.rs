@@ -16,8 +16,8 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    approvals, balance, event, flag, fraud, items, keys as api_keys, log, mails, overview, payout,
-    payouts, person, program as definition, program_versions, program_view,
+    approvals, balance, disputes, event, flag, fraud, items, keys as api_keys, log, mails,
+    overview, payout, payouts, person, program as definition, program_versions, program_view,
     programs as definitions, purchase, purchases, record, redemptions, users,
 };
 use tributary_console::pages::participant::{
@@ -899,6 +899,10 @@ fn pages() -> Vec<(&'static str, String)> {
                     sent: sent(&["amount", "reason"]),
                     preview: Some(preview),
                     has_changed: true,
+                    disputes: disputes::Disputes {
+                        sent: Some(("", &sent(&["disputed", "dispute_id"]))),
+                        keys: &|_| keys(),
+                    },
                     keys: keys(),
                     fresh_keys: &keys,
                     problem: Some(EVIL),

@@ -2,6 +2,7 @@
 
 use super::security::{make_operator, user_id_of};
 use super::*;
+use contract::pb::DisputeState;
 
 #[tokio::test]
 async fn every_fault_of_a_sign_up_is_at_its_field_and_what_was_typed_stays() {
@@ -182,6 +183,54 @@ async fn pages_are_small_and_what_they_refer_to_is_there_and_kept_for_good() {
     for forbidden in [" style=", " onclick=", " onload=", "javascript:"] {
         assert!(!plain.contains(forbidden), "{forbidden}");
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_operator_opens_changes_and_closes_disputes_on_the_page_of_the_purchase() {
+    let lines = "multi-level-commission";
+    let (database, server, client) = server_with(&[lines]).await;
+    let ada = client.sign_up(lines, "ada", "").await.unwrap();
+    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    client.buy("order", "bob", "INR", 200_000).await.unwrap();
+    let mut olga = operator(&server, &client).await;
+    let (path, action) = ("/o/purchases/order", "/o/purchases/order/disputes");
+    let refused = olga.fill(path, action, &[("amount", "5x"), ("step", "open")]).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("id=\"disputed-fault\""), "{}", refused.text());
+    let refused = olga.fill(path, action, &[("amount", "2000.01"), ("step", "open")]).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("That is more than the price of the purchase."));
+
+    let disputed = async |client: &Client| {
+        let purchase = client.purchase("order").await.unwrap().purchase.unwrap();
+        let open = purchase.disputes.into_iter().map(|of| {
+            let state = of.state();
+            (of.dispute_id, of.amount.unwrap().minor_units, state)
+        });
+        open.collect::<Vec<_>>()
+    };
+    let opened = [("amount", "500"), ("dispute_id", "dp_1"), ("step", "open")];
+    assert_eq!(olga.fill(path, action, &opened).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 50_000, DisputeState::Open)]);
+    let changed = [("of", "dp_1"), ("amount", "700"), ("step", "change")];
+    assert_eq!(olga.fill(path, action, &changed).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 70_000, DisputeState::Open)]);
+    // A change without an amount is none.
+    let empty = [("of", "dp_1"), ("amount", ""), ("step", "change")];
+    let refused = olga.fill(path, action, &empty).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("id=\"disputed-dp_1-fault\""), "{}", refused.text());
+    let lost = [("of", "dp_1"), ("amount", ""), ("step", "lost")];
+    assert_eq!(olga.fill(path, action, &lost).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 70_000, DisputeState::Lost)]);
+    let refused = olga.fill(path, action, &[("of", "dp_1"), ("amount", ""), ("step", "won")]).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("This dispute has ended already."), "{}", refused.text());
+    // Without an amount and an id, it is about the whole price.
+    assert_eq!(olga.fill(path, action, &[("step", "open")]).await.status, 303);
+    assert_eq!(disputed(&client).await.len(), 2);
     server.stop().await;
     database.check().await;
 }

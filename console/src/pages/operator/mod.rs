@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod balance;
+pub mod disputes;
 pub mod event;
 pub mod flag;
 pub mod fraud;

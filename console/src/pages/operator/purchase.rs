@@ -1,11 +1,9 @@
 //! One purchase: what each program made of it, its refunds, and a refund with a look at what it would take back.
 
-use contract::pb::{
-    Dispute, DisputeState, GetPurchaseResponse, Money, PreviewRefundResponse, Purchase,
-    PurchaseOutcome, Refund,
-};
+use contract::pb::{GetPurchaseResponse, Money, PreviewRefundResponse, Purchase, PurchaseOutcome};
 use maud::{Markup, html};
 
+use super::disputes::{self, Disputes};
 use super::holds::holds;
 use super::purchases::{is_disputed, is_refunded};
 use super::{copyable, program_link, purchase_path, user_link, withheld};
@@ -29,6 +27,8 @@ pub struct View<'a> {
     pub has_changed: bool,
     /// What the form of the refund carries.
     pub keys: FormKeys,
+    /// What the forms of disputes show.
+    pub disputes: Disputes<'a>,
     /// What the forms of rewards carry.
     pub fresh_keys: &'a dyn Fn() -> FormKeys,
     /// Why something about a reward could not be done.
@@ -67,7 +67,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             }
             div.stack {
                 (refund(view, &purchase, reader))
-                (history(&purchase.refunds, &purchase.disputes, reader))
+                (disputes::open(&purchase, &view.disputes, reader))
+                (history(view, &purchase, reader))
             }
         }
     };
@@ -237,13 +238,13 @@ fn preview(preview: &PreviewRefundResponse, reader: &Reader) -> Markup {
     }
 }
 
-fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup {
+fn history(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
     html! {
-        @if !refunds.is_empty() || !disputes.is_empty() {
+        @if !purchase.refunds.is_empty() || !purchase.disputes.is_empty() {
             section.card {
                 h2 { (text::SO_FAR) }
                 ul.plain {
-                    @for refund in refunds {
+                    @for refund in &purchase.refunds {
                         li.row.apart {
                             span {
                                 (text::REFUND) " " code.break { (short(&refund.refund_id)) }
@@ -257,29 +258,11 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                             (reader.amount(refund.amount.as_ref()))
                         }
                     }
-                    @for dispute in disputes {
-                        @let (tone, words) = state(dispute.state());
-                        li.row.apart {
-                            span {
-                                (text::DISPUTE) " " code.break { (short(&dispute.dispute_id)) } " " (badge(tone, words))
-                                br;
-                                span.soft { (reader.exact_time(dispute.create_time.as_ref())) }
-                            }
-                            (reader.amount(dispute.amount.as_ref()))
-                        }
+                    @for dispute in &purchase.disputes {
+                        (disputes::entry(dispute, purchase, &view.disputes, reader))
                     }
                 }
             }
         }
-    }
-}
-
-fn state(state: DisputeState) -> (Tone, &'static str) {
-    match state {
-        DisputeState::Open => (Tone::Warn, text::OPEN),
-        DisputeState::Won => (Tone::Good, text::WON),
-        DisputeState::Withdrawn => (Tone::Plain, text::WITHDRAWN),
-        DisputeState::Lost => (Tone::Bad, text::LOST),
-        DisputeState::Unspecified => (Tone::Plain, "–"),
     }
 }

@@ -1,7 +1,8 @@
-//! One purchase, and its refund.
+//! One purchase, and its refund. Its disputes are in `disputes`.
 
 use axum::extract::Path;
 use axum::response::Response;
+use console::pages::operator::disputes::Disputes;
 use console::pages::operator::purchase::{View, page};
 use console::pages::operator::purchase_path;
 use console::parts::{FormKeys, Sent};
@@ -25,8 +26,9 @@ pub(super) async fn show(
     purchase(&visit, &purchase_id, StatusCode::OK, Form::unsent(&visit)).await
 }
 
-/// What the form of the refund shows.
-struct Form {
+/// What the forms of the page show.
+pub(super) struct Form {
+    /// What was sent with the form of the refund.
     sent: Sent,
     preview: Option<pb::PreviewRefundResponse>,
     /// Whether the amount is another one than was previewed before.
@@ -34,21 +36,24 @@ struct Form {
     keys: FormKeys,
     /// Why something about a reward could not be done.
     problem: Option<String>,
+    /// The dispute that a form was about, empty for a new one, with what was sent and what it carried.
+    pub(super) dispute: Option<(String, Sent, FormKeys)>,
 }
 
 impl Form {
-    fn unsent(visit: &Visit) -> Self {
+    pub(super) fn unsent(visit: &Visit) -> Self {
         Self {
             sent: Sent::default(),
             preview: None,
             has_changed: false,
             keys: visit.command(),
             problem: None,
+            dispute: None,
         }
     }
 }
 
-async fn purchase(
+pub(super) async fn purchase(
     visit: &Visit,
     purchase_id: &str,
     code: StatusCode,
@@ -62,8 +67,14 @@ async fn purchase(
     };
     let purchase = visit.call(request).await?;
     let reader = knowing(visit, Ids::of(people(&purchase, form.preview.as_ref()))).await;
+    let about = form.dispute.as_ref();
+    let dispute_keys = |dispute_id: &str| match about {
+        Some((of, _, keys)) if of == dispute_id => keys.clone(),
+        _ => visit.command(),
+    };
     let view = View {
         purchase: &purchase,
+        disputes: Disputes { sent: about.map(|(of, sent, _)| (&**of, sent)), keys: &dispute_keys },
         sent: form.sent,
         preview: form.preview,
         has_changed: form.has_changed,
@@ -123,6 +134,7 @@ pub(super) async fn refund(
         has_changed: false,
         keys: form.keys(&visit),
         problem: None,
+        dispute: None,
     };
     let decimals = places(&unit);
     let text = form.text("amount");
