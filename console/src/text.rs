@@ -25,6 +25,16 @@ pub const THEME_DARK: &str = "Dark";
 pub const AS_A_TABLE: &str = "Show as a table";
 pub const PERIOD: &str = "Period";
 pub const TRY_AGAIN: &str = "Try again";
+
+/// The label of an amount, which names its unit.
+pub fn in_unit(label: &str, unit: &str) -> String {
+    format!("{label} in {unit}")
+}
+
+/// A choice of a program, with its unit.
+pub fn with_unit(name: &str, unit: &str) -> String {
+    format!("{name} ({unit})")
+}
 pub const NEXT_PAGE: &str = "Next page";
 pub const TO_THE_FIRST: &str = "First page";
 pub const COULD_NOT_BE_READ: &str = "This could not be read";
@@ -354,7 +364,8 @@ pub mod faults {
             "INVALID_NOTE" => "This has characters that cannot be shown, or more than one line.",
             "INVALID_REFERRAL_CODE" => "This is no code.",
             "INVALID_CURRENCY" => "Write the code of a currency, such as USD.",
-            "AMOUNT_NOT_POSITIVE" | "AMOUNT_IS_ZERO" => "The amount must be more than zero.",
+            "AMOUNT_NOT_POSITIVE" => "The amount must be more than zero.",
+            "AMOUNT_IS_ZERO" => "Write an amount other than 0.",
             "AMOUNT_TOO_LARGE" => "The amount is too large.",
             "TIME_IN_FUTURE" => "This time has not come yet.",
             "INVALID_REASON_CODE" => {
@@ -1616,8 +1627,7 @@ pub mod money {
     pub const NOBODY_PAYS: &str =
         "No program pays out. Publish a version with “pays_out” of one that counts in a currency.";
     pub const MINIMUM: &str = "Smallest amount";
-    pub const MINIMUM_HINT: &str =
-        "Whoever has less is skipped. Left empty: everybody with anything is paid.";
+    pub const MINIMUM_HINT: &str = "In the unit of the program. Whoever has less is skipped. Left empty: everybody with anything is paid.";
     pub const PAYOUT_ID: &str = "Id of the payout";
     pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
     pub const WOULD_FIND: &str = "Available to participants";
@@ -1730,7 +1740,7 @@ pub mod money {
     pub const NO_ITEMS_WORDS: &str = "Publish the first item with the form on this page.";
     pub const REDEEMED: &str = "Redeemed";
     pub const COST: &str = "Cost";
-    pub const COST_HINT: &str = "Of one piece, in the unit of the program.";
+    pub const COST_HINT: &str = "Of one piece.";
     pub const TAKEN_OUT: &str = "Not available";
     pub const SOLD_OUT: &str = "Sold out";
     pub const IN_STORE: &str = "In the store";
@@ -2038,6 +2048,7 @@ pub mod operator {
     pub const DISPUTE_WORDS: &str = "The buyer wants the money back from their bank. What the \
         disputed part brought is held back until the dispute ends.";
     pub const OPEN_DISPUTE: &str = "Open a dispute";
+    pub const DISPUTED_AMOUNT: &str = "Disputed amount";
     pub const DISPUTE_ID: &str = "Id of the dispute";
     pub const DISPUTE_ID_HINT: &str = "The payment provider's. Without one, we make one.";
     pub const NEW_AMOUNT_HINT: &str = "Only if the amount of the dispute has changed.";
@@ -2046,9 +2057,6 @@ pub mod operator {
     pub const WON_NOW: &str = "It was won";
     pub const WITHDRAWN_NOW: &str = "It was withdrawn";
     pub const LOST_NOW: &str = "It was lost";
-    pub fn disputed_amount(unit: &str) -> String {
-        format!("Disputed amount in {unit}")
-    }
     pub fn disputed_amount_hint(all: &str) -> String {
         format!("Leave it empty for the whole price, {all}.")
     }

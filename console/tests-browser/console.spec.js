@@ -51,14 +51,14 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   const faults = watch(page);
   await record(page, bob, "2000.00", "INR");
   await check(page, "a purchase");
-  await page.getByLabel("Amount").first().fill("500");
+  await page.getByLabel("Amount in INR", { exact: true }).fill("500");
   await page.getByRole("button", { name: "See what it takes back" }).click();
   await expect(page.getByText("This refunds 500.00 INR.")).toBeVisible();
   // What was typed since is looked at first.
-  await page.getByLabel("Amount").first().fill("600");
+  await page.getByLabel("Amount in INR", { exact: true }).fill("600");
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("This refunds 600.00 INR.")).toBeVisible();
-  await page.getByLabel("Amount").first().fill("600");
+  await page.getByLabel("Amount in INR", { exact: true }).fill("600");
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
   const paths = [
@@ -295,6 +295,17 @@ test("a stream that is refused comes back when the server has said", async ({ br
   expect(asked.map(({ method }) => method)).toEqual(["GET", "HEAD", "GET"]);
   expect(asked[2].at - asked[1].at).toBeGreaterThanOrEqual(3_000);
   faults.none();
+});
+
+test("the way out stays in sight however many links there are", async ({ browser }) => {
+  const page = await operator(browser);
+  for (const height of [720, 480]) {
+    await page.setViewportSize({ width: 1440, height });
+    await page.goto("/o");
+    await expect(page.getByRole("button", { name: "Sign out" })).toBeInViewport({ ratio: 1 });
+    await page.locator(".sidebar .links a").last().focus();
+    await expect(page.locator(".sidebar .links a").last()).toBeInViewport({ ratio: 1 });
+  }
 });
 
 test("an answer in another layout, or none of ours, does not lose what was typed", async ({ browser }) => {

@@ -29,7 +29,7 @@ fn action(purchase: &Purchase) -> String {
 /// The field of the disputed amount, in the currency of the purchase.
 fn amount(purchase: &Purchase, id: &str, hint: &str, sent: &Sent) -> Markup {
     let unit = purchase.amount.as_ref().map_or("", |amount| &amount.currency_code);
-    let label = text::disputed_amount(unit);
+    let label = crate::text::in_unit(text::DISPUTED_AMOUNT, unit);
     let field = Field {
         name: "amount",
         id,

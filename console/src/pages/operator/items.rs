@@ -130,11 +130,9 @@ fn form(view: &View<'_>, program: &Program, reader: &Reader) -> Markup {
     let id = Field { required: true, ..field("item_id", text::ITEM_ID, text::ITEM_ID_HINT) };
     let name = Field { required: true, ..field("name", text::ITEM_NAME, "") };
     let description = field("description", text::DESCRIPTION, "");
-    let cost = Field {
-        required: true,
-        inputmode: "decimal",
-        ..field("cost", text::COST, text::COST_HINT)
-    };
+    let label = crate::text::in_unit(text::COST, &program.unit);
+    let cost =
+        Field { required: true, inputmode: "decimal", ..field("cost", &label, text::COST_HINT) };
     let stock = Field { inputmode: "numeric", ..field("stock", text::STOCK, text::STOCK_HINT) };
     let limit =
         Field { inputmode: "numeric", ..field("per_person_limit", text::LIMIT, text::LIMIT_HINT) };

@@ -10,7 +10,7 @@ use crate::parts::{self, FormKeys, counter, empty, failed, live_mark, table_foot
 use crate::reader::Reader;
 use crate::text::operator as text;
 use crate::text::participant::granted_and_taken_back;
-use crate::text::program::so_many;
+use crate::text::program as of_programs;
 
 /// How many of something there are: exactly, or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             section.card.flush {
                 (table_foot(
                     reader,
-                    &so_many(view.programs.len()),
+                    &of_programs::so_many(view.programs.len()),
                     view.next.as_deref(),
                     view.is_later.then_some("/o"),
                 ))

@@ -10,6 +10,7 @@ use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
 use crate::reader::{Reader, segment};
 use crate::text::money as text;
+use crate::text::with_unit;
 
 /// A program that pays out, and what a payout of it would find.
 pub struct Paying {
@@ -129,8 +130,10 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
         autocomplete: "off",
         ..Field::default()
     };
-    let programs: Vec<(&str, &str)> =
-        view.paying.iter().map(|of| (&*of.program.program_id, &*of.program.display_name)).collect();
+    let named = |of: &Paying| with_unit(&of.program.display_name, &of.program.unit);
+    let names: Vec<String> = view.paying.iter().map(named).collect();
+    let ids = view.paying.iter().map(|of| &*of.program.program_id);
+    let programs: Vec<(&str, &str)> = ids.zip(names.iter().map(|name| &**name)).collect();
     html! {
         section.card {
             h2 { (text::CREATE_PAYOUT) }

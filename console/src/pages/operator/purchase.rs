@@ -161,11 +161,12 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
     }
     let paid = purchase.amount.clone().unwrap_or_default();
     let left = paid.minor_units.saturating_sub(minor(purchase.refunded.as_ref()));
+    let label = crate::text::in_unit(text::REFUND_AMOUNT, &paid.currency_code);
     let left = reader.words(Some(&Money { minor_units: left, ..paid }));
     let hint = text::refund_amount_hint(&left);
     let amount = Field {
         name: "amount",
-        label: text::REFUND_AMOUNT,
+        label: &label,
         hint: &hint,
         inputmode: "decimal",
         autocomplete: "off",
