@@ -24,6 +24,7 @@ pub const THEME_LIGHT: &str = "Light";
 pub const THEME_DARK: &str = "Dark";
 pub const AS_A_TABLE: &str = "Show as a table";
 pub const PERIOD: &str = "Period";
+pub const ERASED_USER: &str = "Erased user";
 pub const TRY_AGAIN: &str = "Try again";
 
 /// The label of an amount, which names its unit.
@@ -1939,6 +1940,9 @@ pub mod operator {
     pub const DEACTIVATED: &str = "Deactivated";
     pub const ERASED: &str = "Erased";
     pub const ERASED_WORDS: &str = "This account is erased.";
+    pub const ERASED_USER: &str = super::ERASED_USER;
+    pub const ERASED_USER_WORDS: &str = "The person was erased. Names, addresses and sessions are \
+        gone for good; what was recorded about money stays, under the id.";
     pub const PARTICIPANT: &str = "Participant";
     pub const OPERATOR: &str = "Operator";
     pub const ADMIN: &str = "Admin";

@@ -16,7 +16,7 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    approvals, balance, disputes, event, flag, fraud, items, keys as api_keys, log, mails,
+    approvals, balance, disputes, erased, event, flag, fraud, items, keys as api_keys, log, mails,
     overview, payout, payouts, person, program as definition, program_versions, program_view,
     programs as definitions, purchase, purchases, record, redemptions, users,
 };
@@ -908,6 +908,14 @@ fn pages() -> Vec<(&'static str, String)> {
                     problem: Some(EVIL),
                     done: None,
                 },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "erased",
+            erased::page(
+                &erased::View { user_id: EVIL, erased: None, done: Some(EVIL) },
                 sidebar,
                 reader,
             ),

@@ -234,3 +234,32 @@ async fn an_operator_opens_changes_and_closes_disputes_on_the_page_of_the_purcha
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn who_was_erased_is_an_erased_user_in_lists_and_has_a_page_that_says_so() {
+    let lines = "multi-level-commission";
+    let (database, server, client) = server_with(&[lines]).await;
+    let ada = client.sign_up(lines, "ada", "").await.unwrap();
+    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    let mut olga = operator(&server, &client).await;
+    let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap().consistency_token;
+    let page = Browser::shown(&olga.get(&format!("/o/purchases?at={bought}")).await);
+    assert!(!page.contains("Erased user"), "{page}");
+    let erased =
+        olga.fill("/o/users/bob", "/o/users/bob/erase", &[("forfeit_balances", "on")]).await;
+    assert_eq!(erased.status, 303, "{}", erased.text());
+    let page = Browser::shown(&olga.get(erased.exact_header("location").unwrap()).await);
+    for shown in ["<h1>Erased user</h1>", "The person was erased.", ">bob<", "<time"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    for path in ["/o/purchases", "/o/purchases/order", "/o/users"] {
+        let page = Browser::shown(&olga.get(path).await);
+        assert!(page.contains("Erased user") && page.contains(">bob</small>"), "{path}: {page}");
+    }
+    let page = Browser::shown(&olga.get(&format!("/o/users/bob/balance/{lines}")).await);
+    assert!(page.contains("The person was erased."), "{page}");
+    // Nobody was erased who never was.
+    assert_eq!(olga.get("/o/users/nobody").await.status, 404);
+    server.stop().await;
+    database.check().await;
+}

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod balance;
 pub mod disputes;
+pub mod erased;
 pub mod event;
 pub mod flag;
 pub mod fraud;
@@ -36,6 +37,7 @@ use crate::icons::Icon;
 use crate::names::short;
 use crate::parts::Tone;
 use crate::reader::{Reader, segment};
+use crate::text::ERASED_USER;
 use crate::text::operator as text;
 
 /// The status of a user, as a badge says it.
@@ -59,9 +61,12 @@ pub fn role(role: UserRole) -> (Tone, &'static str) {
     }
 }
 
-/// The name of a user: the one that is shown, else the username, else the id.
+/// The name of a user: the one that is shown, else the username, else the id; of one who was erased, that they were.
 #[must_use]
 pub fn name(user: &User) -> &str {
+    if user.status() == UserStatus::Erased {
+        return ERASED_USER;
+    }
     let names = [&*user.display_name, &*user.username, &*user.user_id];
     names.into_iter().find(|name| !name.is_empty()).unwrap_or("–")
 }
@@ -131,6 +136,7 @@ pub fn user_link(user_id: &str, reader: &Reader) -> Markup {
             @match reader.names.user(user_id) { Some(name) => (name), None => (short(user_id)) }
         }
         @if let Some(username) = reader.names.username(user_id) { " " small.soft.break { (username) } }
+        @if reader.names.is_erased(user_id) { " " small.soft.break { (short(user_id)) } }
     }
 }
 

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::{name, program_choice, role, user_path, user_status};
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, table, table_foot};
 use crate::reader::Reader;
@@ -106,6 +107,7 @@ fn row(detail: &UserDetail, in_program: bool, reader: &Reader) -> Markup {
         tr {
             th scope="row" {
                 a href=(reader.to(&user_path(&user.user_id))) { (name(&user)) }
+                @if user.status() == UserStatus::Erased { small.break { (short(&user.user_id)) } }
                 small.break { (user.username) }
                 @if user.status() != UserStatus::Active { small.phone { (words) } }
             }

@@ -3,6 +3,7 @@
 mod approvals;
 mod balance;
 mod disputes;
+mod erased;
 mod flag;
 pub(super) mod fraud;
 mod holds;

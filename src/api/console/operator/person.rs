@@ -8,6 +8,7 @@ use console::text;
 use http::StatusCode;
 use tonic::Status;
 
+use super::erased;
 use super::names::{Ids, knowing};
 use super::overview::counted;
 use crate::access::Role;
@@ -37,7 +38,10 @@ async fn person(
     let reader = visit.person().await?;
     let since = visit.changed();
     let request = pb::GetUserRequest { user_id: user_id.into(), consistency_token: since.clone() };
-    let user = visit.call(request).await?;
+    let user = match visit.call(request).await {
+        Ok(user) => user,
+        Err(status) => return erased::instead(visit, user_id, status).await,
+    };
     let (purchases, sessions, mails, flags, memberships) = tokio::join!(
         visit.call(pb::ListPurchasesRequest {
             buyer_user_id: user_id.into(),
