@@ -81,6 +81,18 @@ async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the
     let answer = olga.sign_in("olga", PASSWORD).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
 
+    let wrong = [
+        ("buyer", "nobody-here"),
+        ("amount", "12,5,0x"),
+        ("currency", "rupees"),
+        ("purchase_id", "an id"),
+    ];
+    let answer = olga.fill("/o/record", "/o/record", &wrong).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    for field in ["buyer", "amount", "currency", "purchase_id"] {
+        assert!(answer.text().contains(&format!("id=\"{field}-fault\"")), "{}", answer.text());
+    }
+    assert!(!answer.text().contains("This is needed."), "each is said once: {}", answer.text());
     let html = olga.get("/o/record").await.text();
     let token = hidden(&html, "/o/record", "form_token").unwrap();
     let id = hidden(&html, "/o/record", "request_id").unwrap();
