@@ -1941,6 +1941,26 @@ pub mod operator {
     pub const ERASED: &str = "Erased";
     pub const ERASED_WORDS: &str = "This account is erased.";
     pub const ERASED_USER: &str = super::ERASED_USER;
+    pub const BROUGHT: &str = "People they brought";
+    pub const BROUGHT_NOBODY: &str = "Nobody yet";
+    pub const BROUGHT_NOBODY_WORDS: &str =
+        "Whoever signs up with a code of this person is shown here.";
+    pub const LAST_REWARDS: &str = "Last rewards";
+    pub const NO_REWARDS_YET: &str = "No rewards yet";
+    pub const NO_REWARDS_WORDS: &str = "What this person is granted is shown here.";
+    pub const FROM_WHOM: &str = "Thanks to";
+    pub const MAILED_TO: &str = "Last mailed to";
+    pub const PENDING_EMAIL: &str = "New address, not confirmed";
+    pub fn brought_in_program(program: &str) -> String {
+        format!("People they brought into {program}")
+    }
+    pub fn by_status_of_person(all: i32, pending: i32, converted: i32, held: i32) -> String {
+        let mut words = format!("{all} referred: {pending} pending, {converted} converted");
+        if held > 0 {
+            words += &format!("; {held} held, which do not count yet");
+        }
+        words
+    }
     pub const ERASED_USER_WORDS: &str = "The person was erased. Names, addresses and sessions are \
         gone for good; what was recorded about money stays, under the id.";
     pub const PARTICIPANT: &str = "Participant";

@@ -478,6 +478,22 @@ fn pages() -> Vec<(&'static str, String)> {
         program: evil(),
         participant: participant.clone(),
         balances: Err(evil()),
+        referrals: Ok(GetReferralStatsResponse {
+            referral_count: 2,
+            pending_count: 1,
+            converted_count: 1,
+            held_count: 1,
+            recent_referrals: vec![detail("bob")],
+            ..Default::default()
+        }),
+        rewards: Ok(vec![Reward {
+            earner_user_id: evil(),
+            source_user_id: evil(),
+            program_id: evil(),
+            purchase_id: evil(),
+            amount: money(500),
+            ..Default::default()
+        }]),
     }];
     let mail = Mail {
         kind: MailKind::Tier.into(),

@@ -123,3 +123,29 @@ async fn an_operator_sees_why_a_mail_was_not_sent_and_sends_it_again() {
     assert_eq!(refused.status, 403, "the form of another page: {}", refused.text());
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_page_of_a_person_has_whom_they_brought_what_they_earned_and_where_mails_went() {
+    let (database, server, client) = server_with(&[LINES, "referral-count"]).await;
+    let zoe = client.sign_up(LINES, "zoe", "").await.unwrap();
+    client.sign_up(LINES, "bob", &zoe.code).await.unwrap();
+    client.sign_up(LINES, "cem", &zoe.code).await.unwrap();
+    let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap().consistency_token;
+    let mut ada = operator(&server, &client).await;
+    sqlx::query(
+        "insert into mails (kind, user_id, email) values ('welcome', 'zoe', 'zoe@mail.example')",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let page = Browser::shown(&ada.get(&format!("/o/users/zoe?at={bought}")).await);
+    let brought = page.split("id=\"brought\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(brought.contains("2 referred: 1 pending, 1 converted"), "{brought}");
+    assert!(brought.contains("/o/users/bob") && brought.contains("/o/users/cem"), "{brought}");
+    let rewards = page.split("id=\"rewards\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(rewards.contains("+100.00") && rewards.contains("/o/purchases/order"), "{rewards}");
+    assert!(page.contains("zoe@mail.example"), "{page}");
+    let page = Browser::shown(&ada.get("/o/users/cem").await);
+    assert!(page.contains("Nobody yet") && page.contains("No rewards yet"), "{page}");
+    server.stop().await;
+}

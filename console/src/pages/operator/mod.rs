@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod balance;
+mod brought;
 pub mod disputes;
 pub mod erased;
 pub mod event;
