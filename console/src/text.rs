@@ -1927,7 +1927,7 @@ pub mod operator {
     pub const PURCHASE_ID: &str = "Id of the purchase";
     pub const PURCHASE_ID_HINT: &str = "Left empty, one is made.";
     pub const SEARCH: &str = "Search";
-    pub const SEARCH_FOR: &str = "E-mail address, username, id or code";
+    pub const SEARCH_FOR: &str = "Name, e-mail address, username, id or code";
     pub const ALL: &str = "All";
     pub const NAME: &str = "Name";
     pub const STATUS: &str = "Status";
@@ -2137,8 +2137,11 @@ pub mod operator {
     pub fn version(version: i32) -> String {
         format!("Version {version}")
     }
+    pub fn several_have_the_name(name: &str) -> String {
+        format!("Several people have the name “{name}”.")
+    }
     pub fn nobody_found(wanted: &str) -> String {
-        format!("Nobody has exactly “{wanted}” as e-mail address, username, id or code.")
+        format!("Nobody has exactly “{wanted}” as name, e-mail address, username, id or code.")
     }
     pub fn no_purchase_found(wanted: &str) -> String {
         format!("There is no purchase with the id “{wanted}”.")

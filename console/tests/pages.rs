@@ -867,6 +867,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     program_id: "p",
                     is_staff: false,
                     not_found: Some(EVIL),
+                    named: Some(EVIL),
                     next: None,
                     is_later: true,
                 },

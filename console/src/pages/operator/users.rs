@@ -23,6 +23,8 @@ pub struct View<'a> {
     pub is_staff: bool,
     /// What was searched for and not found.
     pub not_found: Option<&'a str>,
+    /// The name that all of these chose, if they were searched by it.
+    pub named: Option<&'a str>,
     /// The path of the next page; `None` if there is none.
     pub next: Option<String>,
     /// Whether this is not the first page.
@@ -37,11 +39,12 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         form.row method="get" action=(reader.to("/o/users")) role="search" {
             div.search {
                 (Icon::SEARCH)
-                input.input type="search" name="q" value=(view.not_found.unwrap_or_default())
+                input.input type="search" name="q" value=(view.not_found.or(view.named).unwrap_or_default())
                     placeholder=(text::SEARCH_FOR) aria-label=(text::SEARCH_FOR);
             }
             button.button { (text::SEARCH) }
         }
+        @if let Some(name) = view.named { (parts::notice(&text::several_have_the_name(name))) }
         @if let Some(wanted) = view.not_found { (parts::notice(&text::nobody_found(wanted))) }
         @let is_all = view.program_id.is_empty() && !view.is_staff;
         @let links = html! {

@@ -34,15 +34,19 @@ pub(super) async fn decide(
     let amount_field = if of.is_empty() { "disputed".to_owned() } else { format!("disputed-{of}") };
     let done = match outcome {
         Some(outcome) => close(&visit, &purchase_id, &of, outcome, &form).await,
-        None => match amount(&visit, &purchase_id, &of, &form).await? {
-            Some(amount) => open(&visit, &purchase_id, &of, amount, &form).await,
-            None => {
-                let faults = vec![(amount_field, NO_AMOUNT.to_owned())];
-                let sent = Sent { faults, ..form.sent() };
-                let code = StatusCode::UNPROCESSABLE_ENTITY;
-                return purchase(&visit, &purchase_id, code, again(&visit, of, sent, &form)).await;
-            }
-        },
+        None => {
+            let amount = match amount(&visit, &purchase_id, &of, &form).await? {
+                Written::Nothing => None,
+                Written::Amount(amount) => Some(amount),
+                Written::Unreadable => {
+                    let faults = vec![(amount_field, NO_AMOUNT.to_owned())];
+                    let form = again(&visit, of, Sent { faults, ..form.sent() }, &form);
+                    let code = StatusCode::UNPROCESSABLE_ENTITY;
+                    return purchase(&visit, &purchase_id, code, form).await;
+                }
+            };
+            open(&visit, &purchase_id, &of, amount, &form).await
+        }
     };
     match done {
         Ok((done, changed)) => Ok(visit.see_other(&purchase_path(&purchase_id), done, &changed)),
@@ -63,23 +67,33 @@ fn again(visit: &Visit, of: String, sent: Sent, form: &SentForm) -> Form {
     Form { dispute: Some((of, sent, form.keys(visit))), ..Form::unsent(visit) }
 }
 
-/// The amount that is written in the form. The inner `None` is the whole price, which an empty field of a new dispute
-/// stands for; the outer one is what is no amount.
+/// The amount that is written in the form.
+enum Written {
+    /// Nothing: the whole price.
+    Nothing,
+    Amount(pb::Money),
+    /// What is no amount.
+    Unreadable,
+}
+
+/// Reads the amount, in the currency of the purchase. Who changes the amount of a dispute has to write one.
 async fn amount(
     visit: &Visit,
     purchase_id: &str,
     of: &str,
     form: &SentForm,
-) -> Result<Option<Option<pb::Money>>, Refused> {
+) -> Result<Written, Refused> {
     let text = form.text("amount");
     if text.is_empty() {
-        return Ok(of.is_empty().then_some(None));
+        return Ok(if of.is_empty() { Written::Nothing } else { Written::Unreadable });
     }
     let request = pb::GetPurchaseRequest { purchase_id: purchase_id.into(), ..Default::default() };
     let known = visit.call(request).await?.purchase.unwrap_or_default();
     let currency_code = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
     let found = minor_units(&text, places(&currency_code));
-    Ok(found.map(|minor_units| Some(pb::Money { currency_code, minor_units })))
+    Ok(found.map_or(Written::Unreadable, |minor_units| {
+        Written::Amount(pb::Money { currency_code, minor_units })
+    }))
 }
 
 /// Opens a dispute, or changes the amount of the one that is open.

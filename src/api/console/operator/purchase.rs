@@ -29,13 +29,13 @@ pub(super) async fn show(
 /// What the forms of the page show.
 pub(super) struct Form {
     /// What was sent with the form of the refund.
-    sent: Sent,
-    preview: Option<pb::PreviewRefundResponse>,
+    pub(super) sent: Sent,
+    pub(super) preview: Option<pb::PreviewRefundResponse>,
     /// Whether the amount is another one than was previewed before.
-    has_changed: bool,
-    keys: FormKeys,
+    pub(super) has_changed: bool,
+    pub(super) keys: FormKeys,
     /// Why something about a reward could not be done.
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
     /// The dispute that a form was about, empty for a new one, with what was sent and what it carried.
     pub(super) dispute: Option<(String, Sent, FormKeys)>,
 }

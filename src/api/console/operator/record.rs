@@ -35,7 +35,7 @@ pub(super) async fn record(visit: Visit, sent: SentForm) -> Result<Response, Ref
         faulty.faults.push(("buyer".into(), said.into()));
     }
     // What is wrong already makes the request one that is refused. It is sent all the same, for what else is wrong.
-    let (minor_units, buyer_user_id) = (amount.unwrap_or_default(), buyer.unwrap_or_default());
+    let (minor_units, buyer_user_id) = (amount.unwrap_or(-1), buyer.unwrap_or_default());
     let given = sent.text("purchase_id");
     // The form is one wish: sent twice, it is the same purchase.
     let purchase_id = if given.is_empty() { sent.request_id() } else { given };
