@@ -63,7 +63,8 @@ pub fn fields_need_another_look(fields: usize) -> String {
 
 /// What the script says, as JSON.
 pub fn words_of_script() -> &'static str {
-    "{\"copied\":\"Copied\",\"failed\":\"No answer came. Check the connection and send it again: it cannot happen twice.\",\
+    "{\"copied\":\"Copied\",\"failed\":\"No answer came. Check the connection and send it \
+      again: it cannot happen twice.\",\
       \"open\":\"Live\",\"waiting\":\"Connecting…\",\"closed\":\"Signed out\",\"dismiss\":\"Dismiss\"}"
 }
 
@@ -1628,7 +1629,8 @@ pub mod money {
     pub const NOBODY_PAYS: &str =
         "No program pays out. Publish a version with “pays_out” of one that counts in a currency.";
     pub const MINIMUM: &str = "Smallest amount";
-    pub const MINIMUM_HINT: &str = "In the unit of the program. Whoever has less is skipped. Left empty: everybody with anything is paid.";
+    pub const MINIMUM_HINT: &str = "In the unit of the program. Whoever has less is skipped. Left \
+        empty: everybody with anything is paid.";
     pub const PAYOUT_ID: &str = "Id of the payout";
     pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
     pub const WOULD_FIND: &str = "Available to participants";

@@ -99,7 +99,9 @@ pub(super) fn rewards(memberships: &[Membership], reader: &Reader) -> Markup {
                     (user_link(&reward.source_user_id, reader))
                     @if !reward.purchase_id.is_empty() {
                         small {
-                            a.break href=(reader.to(&purchase_path(&reward.purchase_id))) { (short(&reward.purchase_id)) }
+                            a.break href=(reader.to(&purchase_path(&reward.purchase_id))) {
+                                (short(&reward.purchase_id))
+                            }
                         }
                     }
                 }

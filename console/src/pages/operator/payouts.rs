@@ -16,8 +16,8 @@ use crate::text::with_unit;
 pub struct Paying {
     /// The program.
     pub program: Program,
-    /// What is available to all participants together, in minor units; why not, if it could not be read; `None` if it was
-    /// not asked for.
+    /// What is available to all participants together, in minor units; why not, if it could not be read; `None` if it
+    /// was not asked for.
     pub available_minor: Option<Result<i128, String>>,
 }
 
@@ -134,6 +134,7 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
     let names: Vec<String> = view.paying.iter().map(named).collect();
     let ids = view.paying.iter().map(|of| &*of.program.program_id);
     let programs: Vec<(&str, &str)> = ids.zip(names.iter().map(|name| &**name)).collect();
+    let found = view.paying.iter().filter_map(|of| Some((of, of.available_minor.as_ref()?)));
     html! {
         section.card {
             h2 { (text::CREATE_PAYOUT) }
@@ -151,7 +152,7 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
                 hr;
                 h3 { (text::WOULD_FIND) }
                 dl.pairs {
-                    @for (of, available) in view.paying.iter().filter_map(|of| of.available_minor.as_ref().map(|it| (of, it))) {
+                    @for (of, available) in found {
                         dt { (of.program.display_name) }
                         dd {
                             @match available {
