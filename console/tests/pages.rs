@@ -619,7 +619,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     title: EVIL,
                     words: EVIL,
                     again: Some(refused::Again {
-                        action: EVIL,
+                        action: "/o/anything",
                         form_token: EVIL.into(),
                         fields: vec![(EVIL, EVIL)],
                         secrets: vec![("password", EVIL)],
