@@ -44,6 +44,8 @@ const TOAST_MS = 6_000;
 const CELEBRATION_MS = 9_000;
 /** How long nobody types before the other form of the same thing is written anew. */
 const MIRROR_MS = 400;
+/** Codes of answers to forms that were not taken as a whole: too slow, too large. */
+const NOT_TAKEN = [408, 413];
 /** How many pieces of confetti fall. */
 const CONFETTI = 90;
 
@@ -283,13 +285,17 @@ async function page(response) {
  * Shows a page that was fetched in place of the present one.
  * @param {Document} next
  * @param {string | undefined} address where it is, if that is another address
+ * @param {boolean} [isAnswer] whether it answers a form, so that it is at no address from which it could be fetched
  */
-function show(next, address) {
+function show(next, address, isAnswer = false) {
   const [main, menu] = ["main", "menu"].map((id) => next.getElementById(id));
   const place = address && unnoticed(address);
   // Another layout, such as the door after signing out, or no page of ours: the browser goes there itself.
   if (!main || next.body.className !== document.body.className) {
-    location.assign(address ?? location.href);
+    if (!isAnswer || address) location.assign(address ?? location.href);
+    // What answers a form may be all that still has what was typed, and the id of the command.
+    else if (main) replace(next);
+    else toast(words().failed, true);
     return;
   }
   // Who decides about an entry of a queue goes on with the one that takes its place.
@@ -322,6 +328,16 @@ function show(next, address) {
   else change();
 }
 
+/** Puts a page of another layout in place of the present one, as it is. @param {Document} next */
+function replace(next) {
+  live.stop();
+  document.title = next.title;
+  document.body.replaceWith(next.body);
+  document.getElementById("main")?.focus({ preventScroll: true });
+  enliven();
+  live.begin();
+}
+
 /** Sends a form. @param {SubmitEvent} event */
 async function send(event) {
   const form = event.target;
@@ -340,7 +356,11 @@ async function send(event) {
     for (const [name, value] of fields) if (typeof value === "string") body.append(name, value);
     const headers = { accept: "text/html" };
     const response = await fetch(form.action, { method: "POST", body, headers });
-    if (!isQuiet) show(await page(response), response.redirected ? response.url : undefined);
+    const next = await page(response);
+    const address = response.redirected ? response.url : undefined;
+    // What did not arrive as a whole is still in the form of this page: it says so, and stays.
+    if (NOT_TAKEN.includes(response.status)) toast(next.querySelector("main p")?.textContent ?? "", true);
+    else if (!isQuiet) show(next, address, true);
   } catch {
     // The command may have been carried out. Sending the form again repeats it under the same request id.
     if (!isQuiet) toast(words().failed, true);

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 
-use contract::pb::{Item, Program, User};
+use contract::pb::{Item, Program, User, UserStatus};
 use maud::{Markup, html};
+
+use crate::text::ERASED_USER;
 
 /// The longest id that a table shows in full, in characters. Generated ones are longer.
 const LONGEST: usize = 24;
@@ -26,12 +28,15 @@ pub struct Person {
     pub shown: String,
     /// The username.
     pub username: String,
+    /// Whether the user was erased: then there are no names.
+    pub is_erased: bool,
 }
 
 impl Names {
     /// Notes the names of a user.
     pub fn add_user(&mut self, user: User) {
-        let person = Person { shown: user.display_name, username: user.username };
+        let is_erased = user.status() == UserStatus::Erased;
+        let person = Person { shown: user.display_name, username: user.username, is_erased };
         self.people.insert(user.user_id, person);
     }
 
@@ -48,10 +53,14 @@ impl Names {
         self.items.insert(key, item.name.clone());
     }
 
-    /// The name of a user: the one that is shown, else the username; `None` if neither is known.
+    /// The name of a user: the one that is shown, else the username; of one who was erased, that they were; `None` if
+    /// nothing is known.
     #[must_use]
     pub fn user(&self, user_id: &str) -> Option<&str> {
         let person = self.people.get(user_id)?;
+        if person.is_erased {
+            return Some(ERASED_USER);
+        }
         [&*person.shown, &*person.username].into_iter().find(|name| !name.is_empty())
     }
 
@@ -61,6 +70,12 @@ impl Names {
         let person = self.people.get(user_id)?;
         let differs = !person.shown.is_empty() && person.shown != person.username;
         Some(&*person.username).filter(|username| differs && !username.is_empty())
+    }
+
+    /// Whether a user is known to be erased.
+    #[must_use]
+    pub fn is_erased(&self, user_id: &str) -> bool {
+        self.people.get(user_id).is_some_and(|person| person.is_erased)
     }
 
     /// The name of a program, else its id.
@@ -135,7 +150,11 @@ mod tests {
         let both = |id| (names.user(id), names.username(id));
         assert_eq!(both("1"), (Some("Asha Rao"), Some("asha")));
         assert_eq!(both("2"), (Some("ravi"), None));
-        // Erased, or never heard of.
+        let erased = UserStatus::Erased.into();
+        names.add_user(User { user_id: "6".into(), status: erased, ..Default::default() });
+        assert_eq!(both("6"), (Some("Erased user"), None));
+        assert!(names.is_erased("6") && !names.is_erased("1") && !names.is_erased("5"));
+        // Not read, or never heard of.
         assert_eq!((both("3"), both("5")), ((None, None), (None, None)));
         assert_eq!(both("4"), (Some("sana"), None), "not twice the same");
         assert_eq!(names.program("points"), "points");

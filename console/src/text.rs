@@ -24,7 +24,18 @@ pub const THEME_LIGHT: &str = "Light";
 pub const THEME_DARK: &str = "Dark";
 pub const AS_A_TABLE: &str = "Show as a table";
 pub const PERIOD: &str = "Period";
+pub const ERASED_USER: &str = "Erased user";
 pub const TRY_AGAIN: &str = "Try again";
+
+/// The label of an amount, which names its unit.
+pub fn in_unit(label: &str, unit: &str) -> String {
+    format!("{label} in {unit}")
+}
+
+/// A choice of a program, with its unit.
+pub fn with_unit(name: &str, unit: &str) -> String {
+    format!("{name} ({unit})")
+}
 pub const NEXT_PAGE: &str = "Next page";
 pub const TO_THE_FIRST: &str = "First page";
 pub const COULD_NOT_BE_READ: &str = "This could not be read";
@@ -52,7 +63,8 @@ pub fn fields_need_another_look(fields: usize) -> String {
 
 /// What the script says, as JSON.
 pub fn words_of_script() -> &'static str {
-    "{\"copied\":\"Copied\",\"failed\":\"That did not arrive. Check the connection and send it again.\",\
+    "{\"copied\":\"Copied\",\"failed\":\"No answer came. Check the connection and send it \
+      again: it cannot happen twice.\",\
       \"open\":\"Live\",\"waiting\":\"Connecting…\",\"closed\":\"Signed out\",\"dismiss\":\"Dismiss\"}"
 }
 
@@ -68,6 +80,9 @@ pub fn done(name: &str) -> Option<&'static str> {
         "joined" => "You take part now.",
         "recorded" => "The purchase is recorded.",
         "refunded" => "The refund is recorded.",
+        "dispute-opened" => "The dispute is recorded. What is disputed is held back until it ends.",
+        "dispute-changed" => "The amount of the dispute is changed.",
+        "dispute-closed" => "The end of the dispute is recorded.",
         "deactivated" => "Deactivated: nothing is earned from now on.",
         "reactivated" => "Active again.",
         "role" => "The role is changed. All sessions of the person have ended.",
@@ -106,7 +121,7 @@ pub mod refused {
     pub const DENIED_WORDS: &str = "Your account is not allowed to see or do this.";
     pub const FORGED: &str = "This form has grown old";
     pub const FORGED_WORDS: &str =
-        "Nothing was changed. Go back, reload the page, and send the form again.";
+        "This time nothing was changed. Go back, reload the page, and send the form again.";
     pub const ELSEWHERE: &str = "This was not sent from here";
     pub const ELSEWHERE_WORDS: &str = "Nothing was changed: the form was on another site, or your \
         browser does not say where it was.";
@@ -115,12 +130,23 @@ pub mod refused {
         "A form may have 64 KiB at most. Nothing was changed. Send it with shorter texts.";
     pub const TOO_SLOW: &str = "This did not arrive in time";
     pub const TOO_SLOW_WORDS: &str = "Only a part of the form has arrived, so nothing was changed. \
-        Go back, and send it again.";
+        Send it again.";
     pub const TOO_MANY: &str = "Too many requests";
     pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
     pub const UNAVAILABLE: &str = "Not now";
-    pub const UNAVAILABLE_WORDS: &str = "The server cannot reach its database at this moment. \
-        Nothing is lost; try again in a few seconds.";
+    pub const UNAVAILABLE_WORDS: &str =
+        "The server cannot reach its database at this moment. Try again in a few seconds.";
+    pub const UNKNOWN: &str = "It is not known whether this was done";
+    pub const UNKNOWN_WORDS: &str = "No answer came in time. Press the button in a few seconds. It \
+        sends the same form again, and what was done already is not done a second time.";
+    pub const UNKNOWN_IF_SENT_AGAIN: &str = "No answer came in time. Press the button in a few \
+        seconds. It sends the same form again.";
+    pub const TOO_MANY_SENT: &str = "Wait a moment, then press the button. It sends the same form \
+        again, with all that you entered.";
+    pub const PASSWORD: &str = "Password";
+    pub const OLD_PASSWORD: &str = "Present password";
+    pub const NEW_PASSWORD: &str = "New password";
+    pub const CODE: &str = "Code of your app";
     pub const BROKEN: &str = "Something is broken here";
     pub const BROKEN_WORDS: &str = "The fault is ours, and it has been logged. Try again; if that \
         does not help, tell the operator.";
@@ -131,7 +157,7 @@ pub mod faults {
     use contract::pb::ErrorReason;
 
     pub const LOGIN: &str = "The e-mail address or username, or the password, is wrong.";
-    pub const AGAIN: &str = "That did not work. Try again in a moment; it cannot happen twice.";
+    pub const AGAIN: &str = "No clear answer came. Try again in a moment; it cannot happen twice.";
 
     /// What a reason means for whoever has sent the form; `None` if there is nothing better than [`AGAIN`].
     #[expect(clippy::too_many_lines, reason = "one line for each reason")]
@@ -144,6 +170,9 @@ pub mod faults {
             R::ApiKeyNotFound => "There is no such key.",
             R::ApiKeyAlreadyRevoked => "This key is revoked already.",
             R::TooManyApiKeys => "This user has as many keys as a user can have.",
+            R::ProgramChanged => {
+                "Somebody else has published this program meanwhile. Look at what has changed."
+            }
             R::UnitIsFixed => "The unit of a program stays as it was in its first version.",
             R::TooManyVersions => "This program has as many versions as a program can have.",
             R::TooManyDefaultPrograms => "Sign-ups without a code enter too many programs already.",
@@ -183,6 +212,10 @@ pub mod faults {
             R::SessionNotFound => "This session has ended already.",
             R::PurchaseIdReused => "There is another purchase with this id.",
             R::RefundIdReused => "There is another refund with this id.",
+            R::DisputeNotFound => "There is no such dispute about this purchase.",
+            R::DisputeExceedsPurchase => "That is more than the price of the purchase.",
+            R::DisputeAlreadyClosed => "This dispute has ended already.",
+            R::TooManyDisputes => "There are as many disputes about this purchase as there can be.",
             R::RefundExceedsPurchase => "That is more than what is left of the purchase.",
             R::CurrencyMismatch => "The purchase was paid in another currency.",
             R::TooManyRefunds => "This purchase has as many refunds as there can be.",
@@ -239,7 +272,7 @@ pub mod faults {
             | R::ReadModelBehind
             | R::ReadModelBuilding
             | R::ShuttingDown => {
-                "The server cannot do this at the moment. Try again in a few seconds; it cannot happen twice."
+                "The server cannot answer at the moment. Try again in a few seconds; it cannot happen twice."
             }
             R::Unspecified
             | R::InvalidField
@@ -285,7 +318,6 @@ pub mod faults {
             | R::PasswordWithoutDigit
             | R::PasswordWithoutSpecial
             | R::RefundNotFound
-            | R::DisputeNotFound
             | R::ProgramVersionNotFound
             | R::MailedTokenUnknown
             | R::UserIdTaken
@@ -298,9 +330,6 @@ pub mod faults {
             | R::NoTiers
             | R::TooManyReferrals
             | R::AddressUsedBefore
-            | R::DisputeExceedsPurchase
-            | R::DisputeAlreadyClosed
-            | R::TooManyDisputes
             | R::ReferralNotHeld
             | R::ReferralUnconfirmed
             | R::MailedTokenExpired
@@ -338,7 +367,8 @@ pub mod faults {
             "INVALID_NOTE" => "This has characters that cannot be shown, or more than one line.",
             "INVALID_REFERRAL_CODE" => "This is no code.",
             "INVALID_CURRENCY" => "Write the code of a currency, such as USD.",
-            "AMOUNT_NOT_POSITIVE" | "AMOUNT_IS_ZERO" => "The amount must be more than zero.",
+            "AMOUNT_NOT_POSITIVE" => "The amount must be more than zero.",
+            "AMOUNT_IS_ZERO" => "Write an amount other than 0.",
             "AMOUNT_TOO_LARGE" => "The amount is too large.",
             "TIME_IN_FUTURE" => "This time has not come yet.",
             "INVALID_REASON_CODE" => {
@@ -1600,13 +1630,15 @@ pub mod money {
     pub const NOBODY_PAYS: &str =
         "No program pays out. Publish a version with “pays_out” of one that counts in a currency.";
     pub const MINIMUM: &str = "Smallest amount";
-    pub const MINIMUM_HINT: &str =
-        "Whoever has less is skipped. Left empty: everybody with anything is paid.";
+    pub const MINIMUM_HINT: &str = "In the unit of the program. Whoever has less is skipped. Left \
+        empty: everybody with anything is paid.";
     pub const PAYOUT_ID: &str = "Id of the payout";
     pub const PAYOUT_ID_HINT: &str = "Such as 2026-05. Left empty, one is made.";
     pub const WOULD_FIND: &str = "Available to participants";
     pub const WOULD_FIND_WORDS: &str = "To all of them together. A payout can pay less: it skips \
         whoever is deactivated or flagged, has less than the smallest amount, or has no payout method.";
+    pub const WOULD_FIND_FIRST: &str =
+        "It is shown for the first programs only. All others can be chosen above, too.";
     pub const CSV: &str = "Lines as CSV";
     pub const SO_FAR: &str = "So far";
     pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The \
@@ -1712,7 +1744,7 @@ pub mod money {
     pub const NO_ITEMS_WORDS: &str = "Publish the first item with the form on this page.";
     pub const REDEEMED: &str = "Redeemed";
     pub const COST: &str = "Cost";
-    pub const COST_HINT: &str = "Of one piece, in the unit of the program.";
+    pub const COST_HINT: &str = "Of one piece.";
     pub const TAKEN_OUT: &str = "Not available";
     pub const SOLD_OUT: &str = "Sold out";
     pub const IN_STORE: &str = "In the store";
@@ -1818,6 +1850,8 @@ pub mod money {
 }
 
 pub mod operator {
+    pub const CHOOSE_PROGRAM: &str = "Choose a program";
+    pub const SHOW_PROGRAM: &str = "Show";
     use contract::pb::{MailKind, PaymentIssueKind};
 
     pub const PEOPLE: &str = "People";
@@ -1896,7 +1930,7 @@ pub mod operator {
     pub const PURCHASE_ID: &str = "Id of the purchase";
     pub const PURCHASE_ID_HINT: &str = "Left empty, one is made.";
     pub const SEARCH: &str = "Search";
-    pub const SEARCH_FOR: &str = "E-mail address, username, id or code";
+    pub const SEARCH_FOR: &str = "Name, e-mail address, username, id or code";
     pub const ALL: &str = "All";
     pub const NAME: &str = "Name";
     pub const STATUS: &str = "Status";
@@ -1909,6 +1943,29 @@ pub mod operator {
     pub const DEACTIVATED: &str = "Deactivated";
     pub const ERASED: &str = "Erased";
     pub const ERASED_WORDS: &str = "This account is erased.";
+    pub const ERASED_USER: &str = super::ERASED_USER;
+    pub const BROUGHT: &str = "People they brought";
+    pub const BROUGHT_NOBODY: &str = "Nobody yet";
+    pub const BROUGHT_NOBODY_WORDS: &str =
+        "Whoever signs up with a code of this person is shown here.";
+    pub const LAST_REWARDS: &str = "Last rewards";
+    pub const NO_REWARDS_YET: &str = "No rewards yet";
+    pub const NO_REWARDS_WORDS: &str = "What this person is granted is shown here.";
+    pub const FROM_WHOM: &str = "Thanks to";
+    pub const MAILED_TO: &str = "Last mailed to";
+    pub const PENDING_EMAIL: &str = "New address, not confirmed";
+    pub fn brought_in_program(program: &str) -> String {
+        format!("People they brought into {program}")
+    }
+    pub fn by_status_of_person(all: i32, pending: i32, converted: i32, held: i32) -> String {
+        let mut words = format!("{all} referred: {pending} pending, {converted} converted");
+        if held > 0 {
+            words += &format!("; {held} held, which do not count yet");
+        }
+        words
+    }
+    pub const ERASED_USER_WORDS: &str = "The person was erased. Names, addresses and sessions are \
+        gone for good; what was recorded about money stays, under the id.";
     pub const PARTICIPANT: &str = "Participant";
     pub const OPERATOR: &str = "Operator";
     pub const ADMIN: &str = "Admin";
@@ -2005,6 +2062,8 @@ pub mod operator {
     pub const REFUND_REASON_HINT: &str = "For the records. You can leave it out.";
     pub const PREVIEW: &str = "See what it takes back";
     pub const REFUND_NOW: &str = "Refund now";
+    pub const AMOUNT_CHANGED: &str =
+        "You have changed the amount. Nothing is refunded yet: look at what this takes back.";
     pub const TAKES_NOTHING: &str = "Nobody has to give anything back.";
     pub const TAKES_BACK: &str = "It takes back from";
     pub const SO_FAR: &str = "So far";
@@ -2013,6 +2072,21 @@ pub mod operator {
     pub const OPEN: &str = "Open";
     pub const WON: &str = "Won";
     pub const WITHDRAWN: &str = "Withdrawn";
+    pub const DISPUTE_WORDS: &str = "The buyer wants the money back from their bank. What the \
+        disputed part brought is held back until the dispute ends.";
+    pub const OPEN_DISPUTE: &str = "Open a dispute";
+    pub const DISPUTED_AMOUNT: &str = "Disputed amount";
+    pub const DISPUTE_ID: &str = "Id of the dispute";
+    pub const DISPUTE_ID_HINT: &str = "The payment provider's. Without one, we make one.";
+    pub const NEW_AMOUNT_HINT: &str = "Only if the amount of the dispute has changed.";
+    pub const DECIDE_DISPUTE: &str = "Change or end";
+    pub const CHANGE_AMOUNT: &str = "Change the amount";
+    pub const WON_NOW: &str = "It was won";
+    pub const WITHDRAWN_NOW: &str = "It was withdrawn";
+    pub const LOST_NOW: &str = "It was lost";
+    pub fn disputed_amount_hint(all: &str) -> String {
+        format!("Leave it empty for the whole price, {all}.")
+    }
     pub const LOST: &str = "Lost";
     pub const WITHHELD_NOT_REFERRED: &str = "The buyer has no referrer.";
     pub const WITHHELD_BELOW_MINIMUM: &str = "The amount is below the minimum.";
@@ -2066,8 +2140,11 @@ pub mod operator {
     pub fn version(version: i32) -> String {
         format!("Version {version}")
     }
+    pub fn several_have_the_name(name: &str) -> String {
+        format!("Several people have the name “{name}”.")
+    }
     pub fn nobody_found(wanted: &str) -> String {
-        format!("Nobody has exactly “{wanted}” as e-mail address, username, id or code.")
+        format!("Nobody has exactly “{wanted}” as name, e-mail address, username, id or code.")
     }
     pub fn no_purchase_found(wanted: &str) -> String {
         format!("There is no purchase with the id “{wanted}”.")

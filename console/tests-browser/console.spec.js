@@ -51,9 +51,14 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   const faults = watch(page);
   await record(page, bob, "2000.00", "INR");
   await check(page, "a purchase");
-  await page.getByLabel("Amount").fill("500");
+  await page.getByLabel("Amount in INR", { exact: true }).fill("500");
   await page.getByRole("button", { name: "See what it takes back" }).click();
   await expect(page.getByText("This refunds 500.00 INR.")).toBeVisible();
+  // What was typed since is looked at first.
+  await page.getByLabel("Amount in INR", { exact: true }).fill("600");
+  await page.getByRole("button", { name: "Refund now" }).click();
+  await expect(page.getByText("This refunds 600.00 INR.")).toBeVisible();
+  await page.getByLabel("Amount in INR", { exact: true }).fill("600");
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
   const paths = [
@@ -290,6 +295,42 @@ test("a stream that is refused comes back when the server has said", async ({ br
   expect(asked.map(({ method }) => method)).toEqual(["GET", "HEAD", "GET"]);
   expect(asked[2].at - asked[1].at).toBeGreaterThanOrEqual(3_000);
   faults.none();
+});
+
+test("the way out stays in sight however many links there are", async ({ browser }) => {
+  const page = await operator(browser);
+  for (const height of [720, 480]) {
+    await page.setViewportSize({ width: 1440, height });
+    await page.goto("/o");
+    await expect(page.getByRole("button", { name: "Sign out" })).toBeInViewport({ ratio: 1 });
+    await page.locator(".sidebar .links a").last().focus();
+    await expect(page.locator(".sidebar .links a").last()).toBeInViewport({ ratio: 1 });
+  }
+});
+
+test("an answer in another layout, or none of ours, does not lose what was typed", async ({ browser }) => {
+  const page = await visitor(browser);
+  await join(page, fresh("ada"), PROGRAM);
+  await page.goto("/profile");
+  const sent = [];
+  const door = `<!doctype html><html lang="en"><title>Not known</title><body class="door" data-words="{}">
+    <main id="main" tabindex="-1"><h1>Not known</h1><form id="again" method="post" action="/profile/names">
+    <input type="hidden" name="display_name" value="Ada L"><button>Try again</button></form></main></body></html>`;
+  await page.route("**/profile/names", (route) => {
+    sent.push(route.request().postData());
+    const body = sent.length === 1 ? "no page of ours" : door;
+    return route.fulfill({ status: 503, contentType: "text/html", body });
+  });
+  await page.getByLabel("Shown name").fill("Ada L");
+  const save = page.locator("form[action='/profile/names']").getByRole("button");
+  await save.click();
+  await expect(page.locator(".toast.bad")).toContainText("No answer came");
+  await expect(page.getByLabel("Shown name")).toHaveValue("Ada L");
+  await save.click();
+  await expect(page.getByRole("heading", { name: "Not known" })).toBeVisible();
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect.poll(() => sent.length).toBe(3);
+  expect(sent[2]).toContain("display_name=Ada+L");
 });
 
 test("forms are sent without a reload, with their faults at the fields, and names stay text", async ({ browser }) => {

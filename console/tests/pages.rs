@@ -16,8 +16,8 @@ use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{
-    approvals, balance, event, flag, fraud, items, keys as api_keys, log, mails, overview, payout,
-    payouts, person, program as definition, program_versions, program_view,
+    approvals, balance, disputes, erased, event, flag, fraud, items, keys as api_keys, log, mails,
+    overview, payout, payouts, person, program as definition, program_versions, program_view,
     programs as definitions, purchase, purchases, record, redemptions, users,
 };
 use tributary_console::pages::participant::{
@@ -396,7 +396,7 @@ fn pages() -> Vec<(&'static str, String)> {
         paid: Some(PayoutLineSum { count: 1, amount: money(5) }),
         ..Default::default()
     };
-    let paying = [payouts::Paying { program: program.clone(), available_minor: Err(evil()) }];
+    let paying = [payouts::Paying { program: program.clone(), available_minor: Some(Err(evil())) }];
     let paid_to = |user_id: &str, state: PayoutLineState| PayoutLine {
         user_id: user_id.into(),
         state: state.into(),
@@ -478,6 +478,22 @@ fn pages() -> Vec<(&'static str, String)> {
         program: evil(),
         participant: participant.clone(),
         balances: Err(evil()),
+        referrals: Ok(GetReferralStatsResponse {
+            referral_count: 2,
+            pending_count: 1,
+            converted_count: 1,
+            held_count: 1,
+            recent_referrals: vec![detail("bob")],
+            ..Default::default()
+        }),
+        rewards: Ok(vec![Reward {
+            earner_user_id: evil(),
+            source_user_id: evil(),
+            program_id: evil(),
+            purchase_id: evil(),
+            amount: money(500),
+            ..Default::default()
+        }]),
     }];
     let mail = Mail {
         kind: MailKind::Tier.into(),
@@ -590,11 +606,28 @@ fn pages() -> Vec<(&'static str, String)> {
         ),
         (
             "refused",
-            refused::page(&refused::View { title: EVIL, words: EVIL }, Some(sidebar), reader),
+            refused::page(
+                &refused::View { title: EVIL, words: EVIL, again: None },
+                Some(sidebar),
+                reader,
+            ),
         ),
         (
             "refused at the door",
-            refused::page(&refused::View { title: EVIL, words: EVIL }, None, reader),
+            refused::page(
+                &refused::View {
+                    title: EVIL,
+                    words: EVIL,
+                    again: Some(refused::Again {
+                        action: "/o/anything",
+                        form_token: EVIL.into(),
+                        fields: vec![(EVIL, EVIL)],
+                        secrets: vec![("password", EVIL)],
+                    }),
+                },
+                None,
+                reader,
+            ),
         ),
         (
             "dashboard",
@@ -720,6 +753,8 @@ fn pages() -> Vec<(&'static str, String)> {
                     keys: &|_| keys(),
                     problem: Some(EVIL),
                     done: None,
+                    next: Some(format!("/p/p/store?page={EVIL}")),
+                    is_later: true,
                 },
                 sidebar,
                 reader,
@@ -761,6 +796,8 @@ fn pages() -> Vec<(&'static str, String)> {
                     flags: Ok(overview::Count { count: 3, is_more: true }),
                     parked_jobs: Err(evil()),
                     live: live(),
+                    next: Some(format!("/o?page={EVIL}")),
+                    is_later: true,
                     done: Some(EVIL),
                     sample: Some(keys()),
                 },
@@ -830,6 +867,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     program_id: "p",
                     is_staff: false,
                     not_found: Some(EVIL),
+                    named: Some(EVIL),
                     next: None,
                     is_later: true,
                 },
@@ -877,11 +915,24 @@ fn pages() -> Vec<(&'static str, String)> {
                     purchase: &found,
                     sent: sent(&["amount", "reason"]),
                     preview: Some(preview),
+                    has_changed: true,
+                    disputes: disputes::Disputes {
+                        sent: Some(("", &sent(&["disputed", "dispute_id"]))),
+                        keys: &|_| keys(),
+                    },
                     keys: keys(),
                     fresh_keys: &keys,
                     problem: Some(EVIL),
                     done: None,
                 },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "erased",
+            erased::page(
+                &erased::View { user_id: EVIL, erased: None, done: Some(EVIL) },
                 sidebar,
                 reader,
             ),

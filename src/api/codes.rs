@@ -61,6 +61,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ProviderRefused
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
+        | ErrorReason::ProgramChanged
         | ErrorReason::TooManyPrograms
         | ErrorReason::TooManyDefaultPrograms
         | ErrorReason::MailedTokenExpired

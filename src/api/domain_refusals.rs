@@ -132,6 +132,10 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyVersions { program_id, limit } => {
                 status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
             }
+            Refusal::ProgramChanged { program_id, version, expected } => status(
+                R::ProgramChanged,
+                &[("program_id", program_id), ("version", version), ("expected_version", expected)],
+            ),
             Refusal::TooManyDefaultPrograms { program_id, limit } => {
                 status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
             }

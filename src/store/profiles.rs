@@ -48,6 +48,26 @@ pub async fn profile_names_of(
     Ok(names)
 }
 
+/// The ids of the users with this name for display, in any letter case, by id, `limit` at most.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn ids_of_display_name(
+    pool: &PgPool,
+    display_name: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let ids = sqlx::query_scalar(
+        "select user_id from profiles where display_name <> '' and lower(display_name) = lower($1)
+         order by user_id limit $2",
+    )
+    .bind(display_name)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    Ok(ids)
+}
+
 /// The personal data of a user, with what a change of it depends on.
 #[derive(Clone)]
 pub struct OwnProfile {

@@ -215,6 +215,38 @@ async fn a_sign_up_without_program_and_code_enters_the_programs_that_enroll_by_d
 }
 
 #[tokio::test]
+async fn of_two_who_have_seen_the_same_version_one_publishes_and_the_other_is_told() {
+    let (database, server, client) = server_with(&["multi-level-commission"]).await;
+    let current = get(&client, "multi-level-commission", 0).await;
+    let publish = async |hold_days: i32, expected_version: Option<i32>| {
+        let program = Program { hold_days: Some(hold_days), ..current.clone() };
+        let message = PublishProgramRequest {
+            program: Some(program),
+            expected_version,
+            ..Default::default()
+        };
+        let answer = client.programs().publish_program(client.request(message)).await?;
+        Ok::<_, tonic::Status>(answer.into_inner().program.unwrap().version)
+    };
+    let (first, second) = tokio::join!(publish(7, Some(1)), publish(8, Some(1)));
+    let (published, refused): (Vec<_>, Vec<_>) =
+        [first, second].into_iter().partition(Result::is_ok);
+    assert_eq!(published.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2]);
+    assert_eq!(refused.len(), 1, "the other is told");
+    assert_eq!(reason(refused[0].as_ref().unwrap_err()).1, "PROGRAM_CHANGED");
+    for expected in [0, 3] {
+        let status = publish(9, Some(expected)).await.unwrap_err();
+        assert_eq!(reason(&status).1, "PROGRAM_CHANGED", "{expected}");
+    }
+    let status = publish(9, Some(-1)).await.unwrap_err();
+    assert_eq!(violations(&status)[0].0, "expected_version");
+    assert_eq!(publish(9, Some(2)).await.unwrap(), 3);
+    assert_eq!(publish(10, None).await.unwrap(), 4, "whatever is in force");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn a_program_that_is_only_checked_is_answered_as_if_published_and_is_not() {
     let (database, server, client) = server_with(&["multi-level-commission"]).await;
     let before = log_length(&database).await;
@@ -224,6 +256,7 @@ async fn a_program_that_is_only_checked_is_answered_as_if_published_and_is_not()
             program: Some(program),
             request_id: "checked".into(),
             validate_only: true,
+            ..Default::default()
         };
         client.programs().publish_program(client.request(message)).await
     };
@@ -252,7 +285,7 @@ async fn a_program_that_is_only_checked_is_answered_as_if_published_and_is_not()
     let message = PublishProgramRequest {
         program: Some(changed),
         request_id: "checked".into(),
-        validate_only: false,
+        ..Default::default()
     };
     let published = client.programs().publish_program(client.request(message)).await.unwrap();
     assert_eq!(published.into_inner().program.unwrap().version, 2);

@@ -103,6 +103,8 @@ pub enum Refusal {
     UnitIsFixed { program_id: ProgramId, unit: String },
     #[error("program '{program_id}' already has the maximum of {limit} versions")]
     TooManyVersions { program_id: ProgramId, limit: u32 },
+    #[error("program '{program_id}' is in version {version} by now, and not in version {expected}")]
+    ProgramChanged { program_id: ProgramId, version: u32, expected: u32 },
     #[error(
         "{limit} programs, the most that one user can be in, enroll by default already: publish \
          '{program_id}' without enroll_by_default, or another program without it first"

@@ -11,7 +11,7 @@ use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
-use crate::store::{in_time, mailed_tokens, mails, profile_names};
+use crate::store::{ids_of_display_name, in_time, mailed_tokens, mails, profile_names};
 use domain::link::link;
 use domain::{
     MailKind, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, UserRole,
@@ -41,6 +41,9 @@ impl Handlers {
     ) -> Result<pb::ListUsersResponse, ApiError> {
         if !call.message.user_ids.is_empty() {
             return self.list_named(&call).await;
+        }
+        if !call.message.display_name.trim().is_empty() {
+            return self.list_by_name(&call).await;
         }
         if call.message.staff_only {
             return self.list_staff(&call).await;
@@ -92,6 +95,7 @@ impl Handlers {
             ("program_id", !request.program_id.is_empty()),
             ("page_token", !request.page_token.is_empty()),
             ("staff_only", request.staff_only),
+            ("display_name", !request.display_name.is_empty()),
         ] {
             if is_given {
                 let message = "must be empty with user_ids";
@@ -106,8 +110,42 @@ impl Handlers {
             fields.id(&format!("user_ids[{index}]"), user_id, UserId::parse);
         }
         fields.finish(Some(()))?;
-        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let At { position, found } = self.0.reads.users_of(&request.user_ids, freshness).await?;
+        self.details(call, &request.user_ids).await
+    }
+
+    /// The users with the display name of the request.
+    async fn list_by_name(
+        &self,
+        call: &Call<pb::ListUsersRequest>,
+    ) -> Result<pb::ListUsersResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        for (name, is_given) in [
+            ("program_id", !request.program_id.is_empty()),
+            ("page_token", !request.page_token.is_empty()),
+            ("staff_only", request.staff_only),
+        ] {
+            if is_given {
+                let message = "must be empty with display_name";
+                fields.fault(name, ErrorReason::FieldsExclusive, message);
+            }
+        }
+        let name = fields.display_name(&request.display_name);
+        let name = fields.finish(Some(name))?;
+        let limit = i64::try_from(MAX_NAMED).unwrap_or(i64::MAX);
+        let ids = ids_of_display_name(self.0.database.pool(), &name, limit);
+        let ids = in_time(ids).await?;
+        self.details(call, &ids).await
+    }
+
+    /// The users with these ids, in one page.
+    async fn details(
+        &self,
+        call: &Call<pb::ListUsersRequest>,
+        user_ids: &[String],
+    ) -> Result<pb::ListUsersResponse, ApiError> {
+        let freshness = freshness(&self.0, &call.message.consistency_token, call.deadline).await?;
+        let At { position, found } = self.0.reads.users_of(user_ids, freshness).await?;
         let users = found.iter().map(|user| {
             let role = self.0.access.staff().role_of(&user.user_id);
             user_detail("", &ListedProgram::default(), user, role)

@@ -16,8 +16,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use url::form_urlencoded;
 
-use super::visit::Visit;
-use super::{Console, faults};
+use super::visit::{Kept, Visit};
+use super::{Console, faults, forms};
 use crate::access::passwords;
 use crate::api::Context;
 use crate::api::http::refusals::whole_seconds;
@@ -119,6 +119,36 @@ impl Refused {
             Self::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, words::UNAVAILABLE, words::UNAVAILABLE_WORDS)
             }
+        }
+    }
+
+    /// Whether it may pass: the same form can be sent again.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                faults::leaves_open(status)
+                    || matches!(status.code(), Code::ResourceExhausted | Code::Aborted)
+            }
+            Self::TooMany(_) | Self::Unavailable => true,
+            Self::NotFound
+            | Self::Denied
+            | Self::SignIn
+            | Self::Forged
+            | Self::Elsewhere
+            | Self::TooLarge
+            | Self::TooSlow => false,
+        }
+    }
+
+    /// The code of the answer to a form, its title and what it says. Neither denies that something was done: the form
+    /// may have been sent before, and a command whose answer is missing may have been carried out.
+    fn told_of(&self, kept: &Kept) -> (StatusCode, &'static str, &'static str) {
+        use text::refused as words;
+        let (code, title, _) = self.told();
+        match (code, kept.is_command()) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => (code, title, words::TOO_MANY_SENT),
+            (_, true) => (code, words::UNKNOWN, words::UNKNOWN_WORDS),
+            (_, false) => (code, words::UNKNOWN, words::UNKNOWN_IF_SENT_AGAIN),
         }
     }
 
@@ -245,7 +275,12 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
 
 /// The answer to a visitor: a refusal becomes a page, and every answer gets the headers of pages.
 pub(super) async fn finished(visit: &Visit, mut response: Response) -> Response {
-    if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+    let refused = response.extensions_mut().remove::<Refused>();
+    let code = response.status();
+    let has_failed = code.is_server_error() || code == StatusCode::TOO_MANY_REQUESTS;
+    // What became of the command matters more than what could not be shown after it.
+    let unsettled = visit.unsettled().filter(|_| has_failed).cloned();
+    if let Some(refused) = unsettled.or(refused) {
         response = refusal(visit, &refused).await;
     }
     let headers = response.headers_mut();
@@ -256,6 +291,24 @@ pub(super) async fn finished(visit: &Visit, mut response: Response) -> Response 
     response
 }
 
+/// What sends a form again: the same command.
+fn again<'a>(visit: &Visit, kept: &'a Kept, action: &'a str) -> refused::Again<'a> {
+    // A token that nobody could look at is looked at when the form comes again.
+    let form_token =
+        if kept.is_ours { visit.form_token() } else { kept.get("form_token").to_owned() };
+    let typed = |(name, value): &'a (String, String)| {
+        let is_carried = name != "form_token" && !forms::is_secret(name);
+        is_carried.then_some((&**name, &**value))
+    };
+    let is_missing = |(name, _): &&(&str, &str)| !kept.get(name).is_empty();
+    refused::Again {
+        action,
+        form_token,
+        fields: kept.fields.iter().filter_map(typed).collect(),
+        secrets: forms::SECRETS.iter().filter(is_missing).copied().collect(),
+    }
+}
+
 async fn refusal(visit: &Visit, refused: &Refused) -> Response {
     if refused.needs_sign_in() {
         return visit.to_sign_in();
@@ -264,8 +317,13 @@ async fn refusal(visit: &Visit, refused: &Refused) -> Response {
         // The page shows what there is now: the token in the address is of no use.
         return visit.see_other(visit.path(), "", "");
     }
-    let (code, title, words) = refused.told();
-    let view = refused::View { title, words };
+    let kept = visit.kept().filter(|_| refused.may_pass());
+    let (code, title, words) = match kept {
+        Some(kept) => refused.told_of(kept),
+        None => refused.told(),
+    };
+    let action = visit.address();
+    let view = refused::View { title, words, again: kept.map(|kept| again(visit, kept, &action)) };
     // Without the sidebar, if who has signed in cannot be read.
     let person = visit.person().await.ok();
     let form_token = visit.form_token();

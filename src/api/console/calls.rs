@@ -10,9 +10,19 @@ use super::Console;
 use crate::access::{Caller, Principal};
 use crate::api::guard::ThroughConsole;
 use crate::api::peer::ClientAddress;
+use crate::api::permissions::Rule;
 use crate::api::services::InProcess;
 use crate::api::telemetry::code_name;
 use crate::metrics::Rpc;
+
+/// What the names of RPCs begin with that change nothing.
+const READS: [&str; 9] =
+    ["Get", "List", "Find", "Read", "Preview", "Validate", "Simulate", "Export", "Watch"];
+
+/// Whether an RPC changes something.
+pub(super) fn is_command(rule: &Rule) -> bool {
+    !READS.iter().any(|verb| rule.rpc.starts_with(verb))
+}
 
 /// Makes calls for a visitor.
 pub(super) struct Calls {

@@ -42,6 +42,25 @@ pub(super) fn told(status: &Status) -> String {
     reason(status).and_then(words::reason).unwrap_or(words::AGAIN).to_owned()
 }
 
+/// Whether a status leaves it open whether a command was carried out, or says that it has to wait: the same command can
+/// be sent again.
+pub(super) fn leaves_open(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::Internal
+        | Code::Unknown
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => {
+            [ErrorReason::RateLimited, ErrorReason::QueueFull, ErrorReason::TooManyRequests]
+                .into_iter()
+                .any(|reason| is(status, reason))
+        }
+        _ => false,
+    }
+}
+
 /// Whether a status has this reason.
 pub(super) fn is(status: &Status, wanted: ErrorReason) -> bool {
     reason(status) == Some(wanted)

@@ -8,6 +8,7 @@
 //! - [`session`] and [`cookies`] are how a browser is recognised.
 //! - [`origin`] and [`form_token`] refuse forms of other sites, [`forms`] reads those of ours, [`faults`] says what is
 //!   wrong with them.
+//! - [`lists`] reads lists that pages show as a whole.
 //! - [`dev`] is what only `tributary dev` has.
 //! - [`answers`] are pages, redirects and refusals, with the headers of all of them; [`assets`] are what pages refer
 //!   to.
@@ -23,6 +24,7 @@ mod door;
 mod faults;
 mod form_token;
 mod forms;
+mod lists;
 mod live;
 mod operator;
 mod origin;

@@ -1,7 +1,7 @@
 //! A request for a page: who makes it, how they read, and what they may call.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use console::parts::FormKeys;
 use console::reader::{Reader, Theme};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tonic::Status;
 use url::form_urlencoded;
 
 use super::answers::{self, Refused};
-use super::calls::Calls;
+use super::calls::{self, Calls};
 use super::cookies::{self, cookie};
 use super::form_token::{self, Holder};
-use super::{Console, origin};
+use super::{Console, faults, forms, origin};
 use crate::access::{Caller, Role, Session, Unavailable};
 use crate::api::limits::SHOW_PAGE;
 use crate::api::peer::ClientAddress;
@@ -38,6 +38,18 @@ struct Visiting {
     path: String,
     query: Vec<(String, String)>,
     takes_gzip: bool,
+    /// The form that was sent, once it has arrived.
+    form: OnceLock<Kept>,
+    /// Why it is not known whether the command of the form was carried out, or why it was not yet.
+    unsettled: OnceLock<Refused>,
+}
+
+/// A form that was sent, kept to be sent again: whatever cannot be shown, its fields are not lost, nor is the id by
+/// which its command is recognised.
+pub(super) struct Kept {
+    pub(super) fields: Vec<(String, String)>,
+    /// Whether its form token was looked at, and is good.
+    pub(super) is_ours: bool,
 }
 
 /// Who has signed in.
@@ -79,9 +91,40 @@ impl Visit {
         }
     }
 
+    /// The path of the page with its query, as it was asked for.
+    pub(super) fn address(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(&self.0.query).finish();
+        if query.is_empty() { self.path().into() } else { format!("{}?{query}", self.path()) }
+    }
+
+    /// Keeps a form that was sent.
+    pub(super) fn keep(&self, form: Kept) {
+        // There is one for each request.
+        let _ = self.0.form.set(form);
+    }
+
+    /// The form that was sent.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.0.form.get()
+    }
+
+    /// Why it is not known whether the command of the form that was sent was carried out, or why it has to wait.
+    pub(super) fn unsettled(&self) -> Option<&Refused> {
+        self.0.unsettled.get()
+    }
+
     /// Makes a call for the visitor.
     pub(super) async fn call<M: InProcess>(&self, message: M) -> Result<M::Answer, Status> {
-        self.0.calls.call(message).await
+        let answer = self.0.calls.call(message).await;
+        if let Err(status) = &answer
+            && calls::is_command(M::RULE)
+            && faults::leaves_open(status)
+            && self.kept().is_some_and(Kept::is_command)
+        {
+            let _ = self.0.unsettled.set(status.clone().into());
+        }
+        answer
     }
 
     /// Makes a call that is a part of one that was counted.
@@ -166,6 +209,18 @@ impl Visit {
     }
 }
 
+impl Kept {
+    /// What was sent in a field; empty if it was not in the form.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.fields.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether it has an id by which its command is recognised.
+    pub(super) fn is_command(&self) -> bool {
+        !self.get("request_id").is_empty()
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Visit {
     type Rejection = StatusCode;
 
@@ -204,10 +259,17 @@ pub(super) async fn visiting(
         path: request.uri().path().to_owned(),
         query: query(request.uri().query().unwrap_or_default()),
         takes_gzip: answers::takes_gzip(request.headers()),
+        form: OnceLock::new(),
+        unsettled: OnceLock::new(),
         calls,
     }));
     let response = match refused {
-        Some(refused) => refused.into_response(),
+        Some(refused) => {
+            if is_ours && request.method() == Method::POST {
+                forms::keep(&visit, request).await;
+            }
+            refused.into_response()
+        }
         None if !is_ours => Refused::Elsewhere.into_response(),
         None => {
             request.extensions_mut().insert(visit.clone());

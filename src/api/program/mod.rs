@@ -52,12 +52,19 @@ impl Handlers {
         let mut fields = command_fields(&call.message);
         let program = call.message.program.clone().unwrap_or_default();
         let read = read_program(&mut fields, &program);
+        let expected = call.message.expected_version;
+        if expected.is_some_and(i32::is_negative) {
+            let message = "must be 0 (if there is no such program yet) or more";
+            fields.fault("expected_version", ErrorReason::InvalidProgram, message);
+        }
         let (program_id, rules) = fields.finish(read)?;
+        let expected_version = expected.map(i32::unsigned_abs);
         if call.message.validate_only {
-            let program = Some(self.rehearse(&program_id, &rules).await?);
+            let program = Some(self.rehearse(&program_id, &rules, expected_version).await?);
             return Ok(pb::PublishProgramResponse { program, ..Default::default() });
         }
-        let command = Command::PublishProgram { program_id: program_id.clone(), rules };
+        let command =
+            Command::PublishProgram { program_id: program_id.clone(), rules, expected_version };
         let written = carry_out(&self.0, &call, command).await?;
         let published = async {
             let version = self.version_at(&program_id, written.position).await?;
@@ -75,9 +82,10 @@ impl Handlers {
         &self,
         program_id: &ProgramId,
         rules: &Arc<ProgramRules>,
+        expected_version: Option<u32>,
     ) -> Result<pb::Program, ApiError> {
         let found = query(&self.0.database, &self.0.environment, |work| {
-            let program = rehearse_publication(work, program_id, rules)?;
+            let program = rehearse_publication(work, program_id, rules, expected_version)?;
             let current = program.current().ok_or(Halt::Broken("a publication without rules"))?;
             Ok(program_message(program_id, &program, current))
         });

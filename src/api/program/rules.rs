@@ -147,7 +147,7 @@ pub fn publish_command(program: &pb::Program) -> Result<Command, Status> {
     let mut fields = Fields::of(&request);
     let read = read_program(&mut fields, program);
     let (program_id, rules) = fields.finish(read)?;
-    Ok(Command::PublishProgram { program_id, rules })
+    Ok(Command::PublishProgram { program_id, rules, expected_version: None })
 }
 
 /// Reads a program. All faults, including those of its rules, are recorded in `fields`.

@@ -5,6 +5,7 @@ mod fraud;
 mod keys;
 mod live;
 mod log;
+mod many;
 mod money;
 mod names;
 mod numbers;
@@ -14,6 +15,7 @@ mod participants;
 mod program_view;
 mod programs;
 pub(super) mod security;
+mod unsettled;
 
 use testing::plain_http::{Answer, send};
 

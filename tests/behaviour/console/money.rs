@@ -178,7 +178,7 @@ async fn balances_are_adjusted_with_a_sign_and_large_adjustments_wait_for_anothe
     let fields = |amount| [("amount", amount), ("reason_code", "late_fee"), ("note", "a <b> note")];
     for (amount, said) in [
         ("ten", "Write an amount"),
-        ("0", "The amount must be more than zero."),
+        ("0", "Write an amount other than 0."),
         ("1.005", "Write an amount"),
     ] {
         refused_with(&mut ada, path, path, &fields(amount), 422, said).await;

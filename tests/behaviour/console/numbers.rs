@@ -37,7 +37,13 @@ async fn what_was_earned_is_net_and_the_same_number_on_every_page() {
     let page = Browser::shown(&olga.get(path).await);
     assert!(page.contains("all that is left of the purchase, 3,000.00 INR"), "{page}");
     assert!(page.contains("value=\"hold\"") && page.contains(">Counts<"), "{page}");
-    let refund = [("amount", ""), ("step", "refund")];
+    let refund = [
+        ("amount", ""),
+        ("previewed", ""),
+        ("previewed_minor", "300000"),
+        ("previewed_unit", "INR"),
+        ("step", "refund"),
+    ];
     let refunded = olga.fill(path, path, &refund).await;
     assert_eq!(refunded.status, 303, "{}", refunded.text());
     let place = refunded.exact_header("location").unwrap().to_owned();

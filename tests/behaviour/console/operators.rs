@@ -1,5 +1,6 @@
 //! Pages of operators for what waits: payments, jobs and mails.
 
+use contract::pb::{ListUsersRequest, UpdateProfileRequest};
 use testing::TestDatabase;
 use testing::stripe_events::{Payment, deliver, server_with_endpoint};
 
@@ -122,4 +123,89 @@ async fn an_operator_sees_why_a_mail_was_not_sent_and_sends_it_again() {
     let refused = ada.fill("/o/mails", "/o/keys", &sent).await;
     assert_eq!(refused.status, 403, "the form of another page: {}", refused.text());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_person_has_whom_they_brought_what_they_earned_and_where_mails_went() {
+    let (database, server, client) = server_with(&[LINES, "referral-count"]).await;
+    let zoe = client.sign_up(LINES, "zoe", "").await.unwrap();
+    client.sign_up(LINES, "bob", &zoe.code).await.unwrap();
+    client.sign_up(LINES, "cem", &zoe.code).await.unwrap();
+    let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap().consistency_token;
+    let mut ada = operator(&server, &client).await;
+    sqlx::query(
+        "with parked as (
+             insert into jobs (kind, dedupe_key, payload, state, attempts, last_error)
+             values ('mail', 'mail-to-zoe', '{}', 'parked', 10, 'refused') returning id
+         )
+         insert into mails (job_id, kind, user_id, recipient)
+         select id, 'email_changed', 'zoe', 'zoe@mail.example' from parked",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let page = Browser::shown(&ada.get(&format!("/o/users/zoe?at={bought}")).await);
+    let brought = page.split("id=\"brought\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(brought.contains("2 referred: 1 pending, 1 converted"), "{brought}");
+    assert!(brought.contains("/o/users/bob") && brought.contains("/o/users/cem"), "{brought}");
+    let rewards = page.split("id=\"rewards\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(rewards.contains("+100.00") && rewards.contains("/o/purchases/order"), "{rewards}");
+    assert!(page.contains("zoe@mail.example"), "{page}");
+    let page = Browser::shown(&ada.get("/o/users/cem").await);
+    assert!(page.contains("Nobody yet") && page.contains("No rewards yet"), "{page}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn people_are_found_by_the_name_that_they_chose_in_any_letter_case() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let mut token = String::new();
+    for (user_id, name) in [("u1", "Asha Rao"), ("u2", "ASHA RAO"), ("u3", "Ravi Iyer"), ("u4", "")]
+    {
+        client.sign_up(LINES, user_id, "").await.unwrap();
+        let renamed = UpdateProfileRequest {
+            user_id: user_id.into(),
+            display_name: Some(name.into()),
+            ..Default::default()
+        };
+        let answer = client.accounts().update_profile(client.request(renamed)).await.unwrap();
+        token = answer.into_inner().consistency_token;
+    }
+    let named = async |name: &str| {
+        let request = ListUsersRequest {
+            display_name: name.into(),
+            consistency_token: token.clone(),
+            ..Default::default()
+        };
+        let found = client.accounts().list_users(client.request(request)).await?.into_inner();
+        let ids = found.users.into_iter().map(|of| of.user.unwrap().user_id);
+        Ok::<Vec<String>, tonic::Status>(ids.collect())
+    };
+    assert_eq!(named("asha rao").await.unwrap(), ["u1", "u2"]);
+    assert_eq!(named(" Ravi Iyer ").await.unwrap(), ["u3"]);
+    assert!(named("Asha").await.unwrap().is_empty(), "the whole name");
+    let both = ListUsersRequest {
+        display_name: "asha rao".into(),
+        staff_only: true,
+        ..Default::default()
+    };
+    let status = client.accounts().list_users(client.request(both)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+
+    let mut ada = operator(&server, &client).await;
+    let page = Browser::shown(&ada.get("/o/users?q=asha%20rao").await);
+    for shown in ["Asha Rao", "ASHA RAO", "2 people"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("Ravi Iyer"), "{page}");
+    // The only one of a name is who was meant.
+    let found = ada.get("/o/users?q=ravi%20iyer").await;
+    assert_eq!(found.exact_header("location"), Some("/o/users/u3"), "{}", found.text());
+    let page = Browser::shown(&ada.get("/o/users?q=nobody%20here").await);
+    assert!(page.contains("Nobody has exactly"), "{page}");
+    // Whoever was erased has no name any more.
+    client.erase("u2", true).await.unwrap();
+    assert_eq!(named("asha rao").await.unwrap(), ["u1"]);
+    server.stop().await;
+    database.check().await;
 }

@@ -2,6 +2,7 @@
 
 use super::security::{make_operator, user_id_of};
 use super::*;
+use contract::pb::DisputeState;
 
 #[tokio::test]
 async fn every_fault_of_a_sign_up_is_at_its_field_and_what_was_typed_stays() {
@@ -80,6 +81,18 @@ async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the
     let answer = olga.sign_in("olga", PASSWORD).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
 
+    let wrong = [
+        ("buyer", "nobody-here"),
+        ("amount", "12,5,0x"),
+        ("currency", "rupees"),
+        ("purchase_id", "an id"),
+    ];
+    let answer = olga.fill("/o/record", "/o/record", &wrong).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    for field in ["buyer", "amount", "currency", "purchase_id"] {
+        assert!(answer.text().contains(&format!("id=\"{field}-fault\"")), "{}", answer.text());
+    }
+    assert!(!answer.text().contains("This is needed."), "each is said once: {}", answer.text());
     let html = olga.get("/o/record").await.text();
     let token = hidden(&html, "/o/record", "form_token").unwrap();
     let id = hidden(&html, "/o/record", "request_id").unwrap();
@@ -110,7 +123,29 @@ async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the
     assert!(html.contains("This refunds 500.00 INR") && html.contains("−25.00"), "{html}");
     let answer = olga.fill(&places[0], &places[0], &[("amount", "5x"), ("step", "refund")]).await;
     assert_eq!(answer.status, 422);
-    let answer = olga.fill(&places[0], &places[0], &[("amount", "500"), ("step", "refund")]).await;
+    // What is refunded is what was looked at: another amount is previewed first.
+    let value = |name: &str| hidden(&html, &places[0], name).unwrap();
+    let carried = [value("previewed"), value("previewed_minor"), value("previewed_unit")];
+    let press = |amount: &'static str| {
+        let [previewed, minor, unit] = &carried;
+        [
+            ("amount", amount),
+            ("previewed", previewed),
+            ("previewed_minor", minor),
+            ("previewed_unit", unit),
+            ("step", "refund"),
+        ]
+    };
+    let other = olga.fill(&places[0], &places[0], &press("5000")).await;
+    assert_eq!(other.status, 409, "more than the purchase: {}", other.text());
+    let page = Browser::shown(&olga.fill(&places[0], &places[0], &press("700")).await);
+    assert!(
+        page.contains("You have changed the amount.") && page.contains("This refunds 700.00 INR")
+    );
+    assert_eq!(hidden(&page, &places[0], "previewed_minor").as_deref(), Some("70000"));
+    let purchase = client.purchase(places[0].rsplit('/').next().unwrap()).await.unwrap();
+    assert!(purchase.purchase.unwrap().refunds.is_empty(), "nothing is refunded by looking");
+    let answer = olga.fill(&places[0], &places[0], &press("500")).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
     let page = Browser::shown(&olga.get(answer.exact_header("location").unwrap()).await);
     assert!(page.contains("25.00 INR taken back"), "{page}");
@@ -160,6 +195,83 @@ async fn pages_are_small_and_what_they_refer_to_is_there_and_kept_for_good() {
     for forbidden in [" style=", " onclick=", " onload=", "javascript:"] {
         assert!(!plain.contains(forbidden), "{forbidden}");
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_operator_opens_changes_and_closes_disputes_on_the_page_of_the_purchase() {
+    let lines = "multi-level-commission";
+    let (database, server, client) = server_with(&[lines]).await;
+    let ada = client.sign_up(lines, "ada", "").await.unwrap();
+    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    client.buy("order", "bob", "INR", 200_000).await.unwrap();
+    let mut olga = operator(&server, &client).await;
+    let (path, action) = ("/o/purchases/order", "/o/purchases/order/disputes");
+    let refused = olga.fill(path, action, &[("amount", "5x"), ("step", "open")]).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("id=\"disputed-fault\""), "{}", refused.text());
+    let refused = olga.fill(path, action, &[("amount", "2000.01"), ("step", "open")]).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("That is more than the price of the purchase."));
+
+    let disputed = async |client: &Client| {
+        let purchase = client.purchase("order").await.unwrap().purchase.unwrap();
+        let open = purchase.disputes.into_iter().map(|of| {
+            let state = of.state();
+            (of.dispute_id, of.amount.unwrap().minor_units, state)
+        });
+        open.collect::<Vec<_>>()
+    };
+    let opened = [("amount", "500"), ("dispute_id", "dp_1"), ("step", "open")];
+    assert_eq!(olga.fill(path, action, &opened).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 50_000, DisputeState::Open)]);
+    let changed = [("of", "dp_1"), ("amount", "700"), ("step", "change")];
+    assert_eq!(olga.fill(path, action, &changed).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 70_000, DisputeState::Open)]);
+    // A change without an amount is none.
+    let empty = [("of", "dp_1"), ("amount", ""), ("step", "change")];
+    let refused = olga.fill(path, action, &empty).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("id=\"disputed-dp_1-fault\""), "{}", refused.text());
+    let lost = [("of", "dp_1"), ("amount", ""), ("step", "lost")];
+    assert_eq!(olga.fill(path, action, &lost).await.status, 303);
+    assert_eq!(disputed(&client).await, [("dp_1".to_owned(), 70_000, DisputeState::Lost)]);
+    let refused = olga.fill(path, action, &[("of", "dp_1"), ("amount", ""), ("step", "won")]).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("This dispute has ended already."), "{}", refused.text());
+    // Without an amount and an id, it is about the whole price.
+    assert_eq!(olga.fill(path, action, &[("step", "open")]).await.status, 303);
+    assert_eq!(disputed(&client).await.len(), 2);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn who_was_erased_is_an_erased_user_in_lists_and_has_a_page_that_says_so() {
+    let lines = "multi-level-commission";
+    let (database, server, client) = server_with(&[lines]).await;
+    let ada = client.sign_up(lines, "ada", "").await.unwrap();
+    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    let mut olga = operator(&server, &client).await;
+    let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap().consistency_token;
+    let page = Browser::shown(&olga.get(&format!("/o/purchases?at={bought}")).await);
+    assert!(!page.contains("Erased user"), "{page}");
+    let erased =
+        olga.fill("/o/users/bob", "/o/users/bob/erase", &[("forfeit_balances", "on")]).await;
+    assert_eq!(erased.status, 303, "{}", erased.text());
+    let page = Browser::shown(&olga.get(erased.exact_header("location").unwrap()).await);
+    for shown in ["<h1>Erased user</h1>", "The person was erased.", ">bob<", "<time"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    for path in ["/o/purchases", "/o/purchases/order", "/o/users"] {
+        let page = Browser::shown(&olga.get(path).await);
+        assert!(page.contains("Erased user") && page.contains(">bob</small>"), "{path}: {page}");
+    }
+    let page = Browser::shown(&olga.get(&format!("/o/users/bob/balance/{lines}")).await);
+    assert!(page.contains("The person was erased."), "{page}");
+    // Nobody was erased who never was.
+    assert_eq!(olga.get("/o/users/nobody").await.status, 404);
     server.stop().await;
     database.check().await;
 }

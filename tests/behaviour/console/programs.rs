@@ -231,3 +231,35 @@ async fn a_program_is_written_as_json_and_its_rules_are_added_and_taken_away_by_
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn of_two_operators_who_publish_at_once_one_is_shown_what_the_other_has_changed() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let mut ada = operator(&server, &client).await;
+    let mut eve = Browser::new(&server.address);
+    eve.sign_in("ada", PASSWORD).await;
+    let own = current(&client, LINES).await;
+    let form = async |browser: &mut Browser, name: &str| {
+        let page = Browser::shown(&browser.get(EDITOR).await);
+        let program = Program { display_name: name.into(), ..own.clone() };
+        let fields = [
+            ("form_token", hidden(&page, EDITOR, "form_token").unwrap()),
+            ("request_id", format!("wish-of-{name}")),
+            ("base", "1".to_owned()),
+            ("of", LINES.to_owned()),
+            ("json", ::console::program::json(&program)),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value))
+    };
+    let (adas, eves) = (form(&mut ada, "Ada").await, form(&mut eve, "Eve").await);
+    let (first, second) =
+        tokio::join!(press(&mut ada, &adas, "publish"), press(&mut eve, &eves, "publish"));
+    let mut codes = [first.status, second.status];
+    codes.sort_unstable();
+    assert_eq!(codes, [303, 409], "{} {}", first.text(), second.text());
+    let refused = if first.status == 409 { first } else { second };
+    assert!(refused.text().contains("Somebody has published version 2 meanwhile."));
+    assert_eq!(current(&client, LINES).await.version, 2, "nothing was overwritten");
+    server.stop().await;
+    database.check().await;
+}

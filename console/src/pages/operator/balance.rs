@@ -208,7 +208,8 @@ fn adjust(view: &View<'_>, reader: &Reader) -> Markup {
     let (sent, keys) = &view.sent;
     let field =
         |name, label, hint| Field { name, label, hint, autocomplete: "off", ..Field::default() };
-    let amount = Field { required: true, ..field("amount", text::AMOUNT, text::SIGNED_HINT) };
+    let label = crate::text::in_unit(text::AMOUNT, &view.program.unit);
+    let amount = Field { required: true, ..field("amount", &label, text::SIGNED_HINT) };
     let reason =
         Field { required: true, ..field("reason_code", text::REASON, text::REASON_CODE_HINT) };
     let note = field("note", text::NOTE, text::NOTE_HINT);

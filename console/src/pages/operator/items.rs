@@ -3,7 +3,7 @@
 use contract::pb::{Item, ItemUnavailability, Program};
 use maud::{Markup, html};
 
-use super::redemptions;
+use super::{program_choice, redemptions};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
@@ -60,16 +60,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 }
 
 fn programs(view: &View<'_>, reader: &Reader) -> Markup {
-    html! {
-        nav.segments.scroll aria-label=(text::PROGRAM) {
-            @for program in view.programs {
-                @let is_chosen = view.program.is_some_and(|of| of.program_id == program.program_id);
-                a href=(reader.to(&path(&program.program_id))) aria-current=[is_chosen.then_some("true")] {
-                    (program.display_name)
-                }
-            }
-        }
-    }
+    let chosen = view.program.map_or("", |program| &program.program_id);
+    program_choice(view.programs, chosen, &html! {}, &path, "/o/items", reader)
 }
 
 /// The path of an item.
@@ -138,11 +130,9 @@ fn form(view: &View<'_>, program: &Program, reader: &Reader) -> Markup {
     let id = Field { required: true, ..field("item_id", text::ITEM_ID, text::ITEM_ID_HINT) };
     let name = Field { required: true, ..field("name", text::ITEM_NAME, "") };
     let description = field("description", text::DESCRIPTION, "");
-    let cost = Field {
-        required: true,
-        inputmode: "decimal",
-        ..field("cost", text::COST, text::COST_HINT)
-    };
+    let label = crate::text::in_unit(text::COST, &program.unit);
+    let cost =
+        Field { required: true, inputmode: "decimal", ..field("cost", &label, text::COST_HINT) };
     let stock = Field { inputmode: "numeric", ..field("stock", text::STOCK, text::STOCK_HINT) };
     let limit =
         Field { inputmode: "numeric", ..field("per_person_limit", text::LIMIT, text::LIMIT_HINT) };

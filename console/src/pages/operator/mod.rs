@@ -2,6 +2,9 @@
 
 pub mod approvals;
 pub mod balance;
+mod brought;
+pub mod disputes;
+pub mod erased;
 pub mod event;
 pub mod flag;
 pub mod fraud;
@@ -27,7 +30,7 @@ pub mod record;
 pub mod redemptions;
 pub mod users;
 
-use contract::pb::{User, UserRole, UserStatus, WithheldReason};
+use contract::pb::{Program, User, UserRole, UserStatus, WithheldReason};
 
 use maud::{Markup, html};
 
@@ -35,6 +38,7 @@ use crate::icons::Icon;
 use crate::names::short;
 use crate::parts::Tone;
 use crate::reader::{Reader, segment};
+use crate::text::ERASED_USER;
 use crate::text::operator as text;
 
 /// The status of a user, as a badge says it.
@@ -58,11 +62,59 @@ pub fn role(role: UserRole) -> (Tone, &'static str) {
     }
 }
 
-/// The name of a user: the one that is shown, else the username, else the id.
+/// The name of a user: the one that is shown, else the username, else the id; of one who was erased, that they were.
 #[must_use]
 pub fn name(user: &User) -> &str {
+    if user.status() == UserStatus::Erased {
+        return ERASED_USER;
+    }
     let names = [&*user.display_name, &*user.username, &*user.user_id];
     names.into_iter().find(|name| !name.is_empty()).unwrap_or("–")
+}
+
+/// How many programs stand side by side as links. Where there are more, one is chosen from a list that opens.
+const FEW_PROGRAMS: usize = 12;
+
+/// The choice of a program: `links` come first, then one for each program, which leads to `path` of it; or, where there
+/// are many, a list that opens, which is sent to `action` as `program`.
+#[must_use]
+pub fn program_choice(
+    programs: &[Program],
+    chosen: &str,
+    links: &Markup,
+    path: &dyn Fn(&str) -> String,
+    action: &str,
+    reader: &Reader,
+) -> Markup {
+    let title = |of: &Program| {
+        let names = [&*of.display_name, &*of.program_id];
+        names.into_iter().find(|name| !name.is_empty()).unwrap_or(text::PROGRAM).to_owned()
+    };
+    let is_chosen = |of: &Program| of.program_id == chosen;
+    let has_few = programs.len() <= FEW_PROGRAMS;
+    html! {
+        @if has_few || !links.0.is_empty() {
+            nav.segments.scroll aria-label=(text::PROGRAM) {
+                (links)
+                @for of in programs.iter().filter(|_| has_few) {
+                    a href=(reader.to(&path(&of.program_id))) aria-current=[is_chosen(of).then_some("page")] {
+                        (title(of))
+                    }
+                }
+            }
+        }
+        @if !has_few {
+            form.row method="get" action=(reader.to(action)) {
+                select.input.short name="program" aria-label=(text::PROGRAM) {
+                    @if programs.iter().all(|of| !is_chosen(of)) { option value="" { (text::CHOOSE_PROGRAM) } }
+                    @for of in programs {
+                        option value=(of.program_id) selected[is_chosen(of)] { (title(of)) }
+                    }
+                }
+                button.button { (text::SHOW_PROGRAM) }
+            }
+        }
+    }
 }
 
 /// The path of the page of a user.
@@ -85,6 +137,7 @@ pub fn user_link(user_id: &str, reader: &Reader) -> Markup {
             @match reader.names.user(user_id) { Some(name) => (name), None => (short(user_id)) }
         }
         @if let Some(username) = reader.names.username(user_id) { " " small.soft.break { (username) } }
+        @if reader.names.is_erased(user_id) { " " small.soft.break { (short(user_id)) } }
     }
 }
 

@@ -6,10 +6,11 @@ use maud::{Markup, html};
 use super::program_view;
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
-use crate::parts::{self, FormKeys, counter, empty, failed, live_mark};
+use crate::parts::{self, FormKeys, counter, empty, failed, live_mark, table_foot};
 use crate::reader::Reader;
 use crate::text::operator as text;
 use crate::text::participant::granted_and_taken_back;
+use crate::text::program as of_programs;
 
 /// How many of something there are: exactly, or at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub struct View<'a> {
     pub parked_jobs: Result<Count, String>,
     /// What the page follows.
     pub live: Live,
+    /// The path of the next page of programs; `None` if there is none.
+    pub next: Option<String>,
+    /// Whether this is not the first page.
+    pub is_later: bool,
     /// What has just been done.
     pub done: Option<&'a str>,
     /// What the form carries that fills the database with sample people; only `dev` has it.
@@ -83,6 +88,16 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             (so_many("jobs", Icon::CLOCK, text::PARKED_JOBS, &view.parked_jobs, reader))
         }
         (programs(view.programs, reader))
+        @if view.next.is_some() || view.is_later {
+            section.card.flush {
+                (table_foot(
+                    reader,
+                    &of_programs::so_many(view.programs.len()),
+                    view.next.as_deref(),
+                    view.is_later.then_some("/o"),
+                ))
+            }
+        }
         p.soft { (text::SUMS_WORDS) " " (crate::text::VISITS_WORDS) }
     };
     let View { live, done, .. } = view;

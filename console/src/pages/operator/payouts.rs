@@ -10,13 +10,15 @@ use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, empty, table, table_foot};
 use crate::reader::{Reader, segment};
 use crate::text::money as text;
+use crate::text::with_unit;
 
 /// A program that pays out, and what a payout of it would find.
 pub struct Paying {
     /// The program.
     pub program: Program,
-    /// What is available to all participants together, in minor units; why not, if it could not be read.
-    pub available_minor: Result<i128, String>,
+    /// What is available to all participants together, in minor units; why not, if it could not be read; `None` if it
+    /// was not asked for.
+    pub available_minor: Option<Result<i128, String>>,
 }
 
 /// What the page shows.
@@ -128,8 +130,11 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
         autocomplete: "off",
         ..Field::default()
     };
-    let programs: Vec<(&str, &str)> =
-        view.paying.iter().map(|of| (&*of.program.program_id, &*of.program.display_name)).collect();
+    let named = |of: &Paying| with_unit(&of.program.display_name, &of.program.unit);
+    let names: Vec<String> = view.paying.iter().map(named).collect();
+    let ids = view.paying.iter().map(|of| &*of.program.program_id);
+    let programs: Vec<(&str, &str)> = ids.zip(names.iter().map(|name| &**name)).collect();
+    let found = view.paying.iter().filter_map(|of| Some((of, of.available_minor.as_ref()?)));
     html! {
         section.card {
             h2 { (text::CREATE_PAYOUT) }
@@ -147,17 +152,20 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
                 hr;
                 h3 { (text::WOULD_FIND) }
                 dl.pairs {
-                    @for of in view.paying {
+                    @for (of, available) in found {
                         dt { (of.program.display_name) }
                         dd {
-                            @match &of.available_minor {
+                            @match available {
                                 Ok(minor) => (reader.amount_of(*minor, &of.program.unit)),
                                 Err(why) => (why),
                             }
                         }
                     }
                 }
-                p.soft { (text::WOULD_FIND_WORDS) }
+                p.soft {
+                    (text::WOULD_FIND_WORDS)
+                    @if view.paying.iter().any(|of| of.available_minor.is_none()) { " " (text::WOULD_FIND_FIRST) }
+                }
             }
         }
     }

@@ -1,14 +1,14 @@
 //! One person on one page.
 
 use contract::pb::{
-    GetUserResponse, Mail, Money, Participant, PurchaseDetail, ReferralStatus, Session, UserRole,
-    UserStatus,
+    GetReferralStatsResponse, GetUserResponse, Mail, Money, Participant, PurchaseDetail,
+    ReferralStatus, Reward, Session, UserRole, UserStatus,
 };
 use maud::{Markup, html};
 
 use super::mails::{path as mails_path, state_and_reason};
 use super::overview::Count;
-use super::{balance, copyable, name, role, user_link, user_path, user_status};
+use super::{balance, brought, copyable, name, role, user_link, user_path, user_status};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
@@ -26,6 +26,10 @@ pub struct Membership {
     pub participant: Participant,
     /// What they have, or why it could not be read.
     pub balances: Result<Vec<Money>, String>,
+    /// Whom they have brought: how many, and the last ones; or why it could not be read.
+    pub referrals: Result<GetReferralStatsResponse, String>,
+    /// The last rewards that they were granted, or why these could not be read.
+    pub rewards: Result<Vec<Reward>, String>,
 }
 
 /// What the page shows.
@@ -67,6 +71,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         div.split {
             div.stack {
                 (memberships(view.memberships, reader))
+                (brought::referrals(view.memberships, reader))
+                (brought::rewards(view.memberships, reader))
                 section.card.flush {
                     div.card-head {
                         h2 { (text::PURCHASES) }
@@ -107,6 +113,12 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
+/// The address that the last mail was sent to, as operators may see it.
+fn mailed_to<'a>(view: &'a View<'_>) -> Option<&'a str> {
+    let mails = view.mails.iter().flatten();
+    mails.map(|mail| &*mail.email).find(|address| !address.is_empty())
+}
+
 fn account(view: &View<'_>, reader: &Reader) -> Markup {
     let user = view.user.user.clone().unwrap_or_default();
     let yes = |is: bool| if is { text::YES } else { text::NO };
@@ -116,6 +128,12 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
             dl.pairs {
                 dt { (text::ID) } dd { (copyable(&user.user_id)) }
                 dt { (text::SINCE) } dd { (reader.exact_time(user.create_time.as_ref())) }
+                @if let Some(address) = mailed_to(view) {
+                    dt { (text::MAILED_TO) } dd.break { (address) }
+                }
+                @if !view.user.pending_email.is_empty() {
+                    dt { (text::PENDING_EMAIL) } dd.break { (view.user.pending_email) }
+                }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
                 dt { (LOG) } dd {

@@ -7,7 +7,7 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{name, overview, user_path, user_status};
+use super::{name, overview, program_choice, user_path, user_status};
 use crate::charts::{self, Point};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
@@ -106,14 +106,14 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let rules = parts::link(reader, &rules, RULES, false);
     let main = html! {
         (parts::head(title(program), &below, &rules))
-        nav.segments.scroll aria-label=(text::PROGRAM) {
-            @for of in view.programs {
-                a href=(reader.to(&path(&of.program_id)))
-                    aria-current=[(of.program_id == program.program_id).then_some("page")] {
-                    (title(of))
-                }
-            }
-        }
+        (program_choice(
+            view.programs,
+            &program.program_id,
+            &html! {},
+            &path,
+            &path(&program.program_id),
+            reader,
+        ))
         (counters(view, reader))
         div.split {
             section.card.stack #report { (report(view, reader)) }

@@ -1,11 +1,9 @@
 //! One purchase: what each program made of it, its refunds, and a refund with a look at what it would take back.
 
-use contract::pb::{
-    Dispute, DisputeState, GetPurchaseResponse, Money, PreviewRefundResponse, Purchase,
-    PurchaseOutcome, Refund,
-};
+use contract::pb::{GetPurchaseResponse, Money, PreviewRefundResponse, Purchase, PurchaseOutcome};
 use maud::{Markup, html};
 
+use super::disputes::{self, Disputes};
 use super::holds::holds;
 use super::purchases::{is_disputed, is_refunded};
 use super::{copyable, program_link, purchase_path, user_link, withheld};
@@ -25,8 +23,12 @@ pub struct View<'a> {
     pub sent: Sent,
     /// What a refund of this would take back, once it was asked for.
     pub preview: Option<PreviewRefundResponse>,
+    /// Whether the amount is another one than was previewed before.
+    pub has_changed: bool,
     /// What the form of the refund carries.
     pub keys: FormKeys,
+    /// What the forms of disputes show.
+    pub disputes: Disputes<'a>,
     /// What the forms of rewards carry.
     pub fresh_keys: &'a dyn Fn() -> FormKeys,
     /// Why something about a reward could not be done.
@@ -65,7 +67,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             }
             div.stack {
                 (refund(view, &purchase, reader))
-                (history(&purchase.refunds, &purchase.disputes, reader))
+                (disputes::open(&purchase, &view.disputes, reader))
+                (history(view, &purchase, reader))
             }
         }
     };
@@ -158,11 +161,12 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
     }
     let paid = purchase.amount.clone().unwrap_or_default();
     let left = paid.minor_units.saturating_sub(minor(purchase.refunded.as_ref()));
+    let label = crate::text::in_unit(text::REFUND_AMOUNT, &paid.currency_code);
     let left = reader.words(Some(&Money { minor_units: left, ..paid }));
     let hint = text::refund_amount_hint(&left);
     let amount = Field {
         name: "amount",
-        label: text::REFUND_AMOUNT,
+        label: &label,
         hint: &hint,
         inputmode: "decimal",
         autocomplete: "off",
@@ -184,7 +188,11 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
                 (view.keys)
                 (amount.html(&view.sent))
                 (reason.html(&view.sent))
-                @if let Some(preview) = &view.preview { (self::preview(preview, reader)) }
+                @if let Some(preview) = &view.preview {
+                    @if view.has_changed { (parts::bad_notice(text::AMOUNT_CHANGED)) }
+                    (self::preview(preview, reader))
+                    (previewed(preview, &view.sent))
+                }
                 div.actions {
                     button.button name="step" value="preview" { (text::PREVIEW) }
                     @if view.preview.is_some() {
@@ -193,6 +201,16 @@ fn refund(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// What was previewed: the button refunds this, as long as the field of the amount is as it was.
+fn previewed(preview: &PreviewRefundResponse, sent: &Sent) -> Markup {
+    let amount = preview.amount.clone().unwrap_or_default();
+    html! {
+        input type="hidden" name="previewed" value=(sent.value("amount").trim());
+        input type="hidden" name="previewed_minor" value=(amount.minor_units);
+        input type="hidden" name="previewed_unit" value=(amount.currency_code);
     }
 }
 
@@ -221,13 +239,13 @@ fn preview(preview: &PreviewRefundResponse, reader: &Reader) -> Markup {
     }
 }
 
-fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup {
+fn history(view: &View<'_>, purchase: &Purchase, reader: &Reader) -> Markup {
     html! {
-        @if !refunds.is_empty() || !disputes.is_empty() {
+        @if !purchase.refunds.is_empty() || !purchase.disputes.is_empty() {
             section.card {
                 h2 { (text::SO_FAR) }
                 ul.plain {
-                    @for refund in refunds {
+                    @for refund in &purchase.refunds {
                         li.row.apart {
                             span {
                                 (text::REFUND) " " code.break { (short(&refund.refund_id)) }
@@ -241,29 +259,11 @@ fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup 
                             (reader.amount(refund.amount.as_ref()))
                         }
                     }
-                    @for dispute in disputes {
-                        @let (tone, words) = state(dispute.state());
-                        li.row.apart {
-                            span {
-                                (text::DISPUTE) " " code.break { (short(&dispute.dispute_id)) } " " (badge(tone, words))
-                                br;
-                                span.soft { (reader.exact_time(dispute.create_time.as_ref())) }
-                            }
-                            (reader.amount(dispute.amount.as_ref()))
-                        }
+                    @for dispute in &purchase.disputes {
+                        (disputes::entry(dispute, purchase, &view.disputes, reader))
                     }
                 }
             }
         }
-    }
-}
-
-fn state(state: DisputeState) -> (Tone, &'static str) {
-    match state {
-        DisputeState::Open => (Tone::Warn, text::OPEN),
-        DisputeState::Won => (Tone::Good, text::WON),
-        DisputeState::Withdrawn => (Tone::Plain, text::WITHDRAWN),
-        DisputeState::Lost => (Tone::Bad, text::LOST),
-        DisputeState::Unspecified => (Tone::Plain, "–"),
     }
 }

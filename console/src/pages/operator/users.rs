@@ -3,8 +3,9 @@
 use contract::pb::{Program, UserDetail, UserRole, UserStatus};
 use maud::{Markup, html};
 
-use super::{name, role, user_path, user_status};
+use super::{name, program_choice, role, user_path, user_status};
 use crate::icons::Icon;
+use crate::names::short;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, table, table_foot};
 use crate::reader::Reader;
@@ -22,6 +23,8 @@ pub struct View<'a> {
     pub is_staff: bool,
     /// What was searched for and not found.
     pub not_found: Option<&'a str>,
+    /// The name that all of these chose, if they were searched by it.
+    pub named: Option<&'a str>,
     /// The path of the next page; `None` if there is none.
     pub next: Option<String>,
     /// Whether this is not the first page.
@@ -36,24 +39,26 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         form.row method="get" action=(reader.to("/o/users")) role="search" {
             div.search {
                 (Icon::SEARCH)
-                input.input type="search" name="q" value=(view.not_found.unwrap_or_default())
+                input.input type="search" name="q" value=(view.not_found.or(view.named).unwrap_or_default())
                     placeholder=(text::SEARCH_FOR) aria-label=(text::SEARCH_FOR);
             }
             button.button { (text::SEARCH) }
         }
+        @if let Some(name) = view.named { (parts::notice(&text::several_have_the_name(name))) }
         @if let Some(wanted) = view.not_found { (parts::notice(&text::nobody_found(wanted))) }
-        nav.segments.scroll aria-label=(text::PROGRAM) {
-            @let is_all = view.program_id.is_empty() && !view.is_staff;
+        @let is_all = view.program_id.is_empty() && !view.is_staff;
+        @let links = html! {
             a href=(reader.to("/o/users")) aria-current=[is_all.then_some("true")] { (text::ALL) }
             a href=(reader.to("/o/users?staff=1")) aria-current=[view.is_staff.then_some("true")] { (text::STAFF) }
-            @for program in view.programs {
-                @let is_chosen = program.program_id == view.program_id && !view.is_staff;
-                a href=(reader.to(&format!("/o/users?program={}", program.program_id)))
-                    aria-current=[is_chosen.then_some("true")] {
-                    (program.display_name)
-                }
-            }
-        }
+        };
+        (program_choice(
+            view.programs,
+            if view.is_staff { "" } else { view.program_id },
+            &links,
+            &|program_id| format!("/o/users?program={program_id}"),
+            "/o/users",
+            reader,
+        ))
         section.card.flush { (list(view, reader)) }
     };
     let page = Page {
@@ -105,6 +110,7 @@ fn row(detail: &UserDetail, in_program: bool, reader: &Reader) -> Markup {
         tr {
             th scope="row" {
                 a href=(reader.to(&user_path(&user.user_id))) { (name(&user)) }
+                @if user.status() == UserStatus::Erased { small.break { (short(&user.user_id)) } }
                 small.break { (user.username) }
                 @if user.status() != UserStatus::Active { small.phone { (words) } }
             }

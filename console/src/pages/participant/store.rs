@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use super::Scene;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
-use crate::parts::{self, FormKeys, Tone, badge, empty, table};
+use crate::parts::{self, FormKeys, Tone, badge, empty, table, table_foot};
 use crate::reader::Reader;
+use crate::text::money::so_many_redemptions;
 use crate::text::participant as text;
 
 /// What the page shows.
@@ -26,6 +27,10 @@ pub struct View<'a> {
     pub problem: Option<&'a str>,
     /// What has just been done.
     pub done: Option<&'a str>,
+    /// The path of the next page of what was redeemed; `None` if there is none.
+    pub next: Option<String>,
+    /// Whether this is not the first page.
+    pub is_later: bool,
 }
 
 /// The page.
@@ -45,6 +50,14 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         section.card.flush {
             div.card-head { h2 { (text::REDEEMED_SO_FAR) } }
             (history(&view.redemptions, reader))
+            @if view.next.is_some() || view.is_later {
+                (table_foot(
+                    reader,
+                    &so_many_redemptions(view.redemptions.len()),
+                    view.next.as_deref(),
+                    view.is_later.then_some(&*view.scene.path("store")),
+                ))
+            }
         }
     };
     let page = Page {

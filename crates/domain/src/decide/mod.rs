@@ -71,6 +71,8 @@ pub enum Command {
     PublishProgram {
         program_id: ProgramId,
         rules: Arc<ProgramRules>,
+        /// The version that must be in force, 0 for none; `None` if any may be.
+        expected_version: Option<u32>,
     },
     RegisterUser(Box<RegisterUser>),
     EnrollParticipant(EnrollParticipant),
@@ -301,7 +303,9 @@ impl Command {
     /// [`Halt`] with the reason why nothing was decided.
     pub fn decide(&self, work: &mut dyn Work) -> Result<(), Halt> {
         match self {
-            Self::PublishProgram { program_id, rules } => program::publish(work, program_id, rules),
+            Self::PublishProgram { program_id, rules, expected_version } => {
+                program::publish(work, program_id, rules, *expected_version)
+            }
             Self::RegisterUser(input) => registration::register(work, input).map(drop),
             Self::EnrollParticipant(input) => registration::enroll(work, input).map(drop),
             Self::DeactivateUser { user_id } => account::deactivate(work, user_id),

@@ -10,13 +10,23 @@ use crate::{
     Claim, ClaimKind, Halt, Program, ProgramCommand, ProgramId, Refusal, Work, load, tell,
 };
 
-/// Puts rules into force. They must have no faults.
+/// Puts rules into force. They must have no faults. With an expected version, they follow that one only, so that what
+/// somebody else has published meanwhile is not overwritten unseen; rules that are in force overwrite nothing.
 pub(super) fn publish(
     work: &mut dyn Work,
     program_id: &ProgramId,
     rules: &Arc<ProgramRules>,
+    expected_version: Option<u32>,
 ) -> Result<(), Halt> {
     let before = load::<Program>(work, program_id)?;
+    let version = before.current().map_or(0, |current| current.version);
+    if let Some(expected) = expected_version
+        && version != expected
+        && before.current().is_none_or(|current| current.rules != *rules)
+    {
+        let program_id = program_id.clone();
+        return Err(Refusal::ProgramChanged { program_id, version, expected }.into());
+    }
     // What was credited may still be available.
     if rules.pays_out && before.versions().any(|version| version.rules.credit_purchases) {
         return Err(Refusal::PayoutOfCredits(program_id.clone()).into());
@@ -45,9 +55,10 @@ pub fn rehearse_publication(
     work: &mut dyn Work,
     program_id: &ProgramId,
     rules: &Arc<ProgramRules>,
+    expected_version: Option<u32>,
 ) -> Result<Arc<Program>, Halt> {
     let mut work = Rehearsal::on(work);
-    publish(&mut work, program_id, rules)?;
+    publish(&mut work, program_id, rules, expected_version)?;
     load::<Program>(&mut work, program_id)
 }
 

@@ -98,9 +98,18 @@ impl Scene {
     }
 
     pub fn publish(&mut self, program_id: &str, rules: ProgramRules) -> Result<(), Halt> {
+        self.publish_after(None, program_id, rules)
+    }
+
+    pub fn publish_after(
+        &mut self,
+        expected_version: Option<u32>,
+        program_id: &str,
+        rules: ProgramRules,
+    ) -> Result<(), Halt> {
         assert_eq!(rules.faults(), [], "a program with faults is refused at the door");
-        let rules = Arc::new(rules);
-        self.tell(&Command::PublishProgram { program_id: program(program_id), rules })
+        let (program_id, rules) = (program(program_id), Arc::new(rules));
+        self.tell(&Command::PublishProgram { program_id, rules, expected_version })
     }
 
     pub fn tell(&mut self, command: &Command) -> Result<(), Halt> {

@@ -83,7 +83,8 @@ async fn run(visit: &Visit, mut events: Events, messages: &Messages) -> Result<(
         }
         if is_stale && since_programs >= PROGRAM_TICKS {
             (is_stale, since_programs) = (false, 0);
-            html += &overview::programs(&programs(visit).await?, visit.reader()).into_string();
+            let (programs, _) = programs(visit).await?;
+            html += &overview::programs(&programs, visit.reader()).into_string();
         }
         let sent = if !html.is_empty() {
             messages.part(html, &token).await

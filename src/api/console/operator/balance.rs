@@ -9,8 +9,8 @@ use console::text;
 use console::text::faults::NO_AMOUNT;
 use http::StatusCode;
 
-use super::holds;
 use super::names::{Ids, knowing, of_approval};
+use super::{erased, holds};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
@@ -143,7 +143,11 @@ async fn balance(
             ..Default::default()
         }),
     );
-    let (user, program, balances) = (user?, program?, balances?);
+    let user = match user {
+        Ok(user) => user,
+        Err(status) => return erased::instead(visit, &user_id, status).await,
+    };
+    let (program, balances) = (program?, balances?);
     let (rewards, next_page_token) = match rewards {
         Ok(found) => (Ok(found.rewards), found.next_page_token),
         Err(status) => (Err(status), String::new()),

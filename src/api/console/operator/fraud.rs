@@ -12,6 +12,7 @@ use super::names::{Ids, knowing, of_flag};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::lists::all_programs;
 use crate::api::console::live::fraud::live_token;
 use crate::api::console::participant::{next_page, with_query};
 use crate::api::console::visit::Visit;
@@ -21,8 +22,6 @@ use crate::api::pb;
 const FLAGS: i32 = 50;
 /// How many flags are put in order by their gravity.
 const ORDERED: i32 = 1_000;
-/// How many programs one can choose from.
-const PROGRAMS: i32 = 50;
 
 pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     let filter = filter(|name| visit.query(name));
@@ -113,9 +112,8 @@ async fn queue(
         consistency_token: visit.changed(),
         ..request(filter)
     };
-    let programs = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let (flags, programs) = tokio::join!(visit.call(flags), visit.call(programs));
-    let (mut answer, programs) = (flags?, programs?.programs);
+    let (flags, programs) = tokio::join!(visit.call(flags), all_programs(visit));
+    let (mut answer, programs) = (flags?, programs?);
     let token = live_token(visit, &filter.program, answer.position);
     let mut is_part = false;
     if by_gravity {

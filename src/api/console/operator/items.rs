@@ -12,16 +12,13 @@ use http::StatusCode;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::lists::{all_items, all_programs};
 use crate::api::console::participant::{next_page, with_query};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
-/// How many programs one can choose from.
-const PROGRAMS: i32 = 50;
 /// How many items a page has.
 const ITEMS: i32 = 50;
-/// As many items as a program can have.
-const ALL_ITEMS: i32 = 500;
 
 /// What the form shows.
 struct Form {
@@ -124,18 +121,19 @@ async fn items(
     visit.operator()?;
     let person = visit.person().await?;
     let later = visit.query("page");
-    let request = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let programs = visit.call(request).await?.programs;
+    let programs = all_programs(visit).await?;
     let program = match program_id {
         "" => programs.first().cloned(),
         program_id => Some(visit.program(program_id).await?),
     };
     let mut found = pb::ListItemsResponse::default();
-    if let Some(program) = &program {
+    if let Some(program) = program.as_ref().filter(|_| !form.item_id.is_empty()) {
+        // The one that is changed is among all.
+        found.items = all_items(visit, &program.program_id, &visit.changed()).await?;
+    } else if let Some(program) = &program {
         let request = pb::ListItemsRequest {
             program_id: program.program_id.clone(),
-            // The one that is changed is among all.
-            page_size: if form.item_id.is_empty() { ITEMS } else { ALL_ITEMS },
+            page_size: ITEMS,
             page_token: later.into(),
             consistency_token: visit.changed(),
             ..Default::default()

@@ -2,6 +2,8 @@
 
 mod approvals;
 mod balance;
+mod disputes;
+mod erased;
 mod flag;
 pub(super) mod fraud;
 mod holds;
@@ -64,6 +66,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/users/{user}/balance/{program}", get(balance::show).post(balance::adjust))
         .route("/o/users/{user}/balance/{program}/rewards", post(balance::hold))
         .route("/o/purchases/{purchase}/rewards", post(purchase::hold))
+        .route("/o/purchases/{purchase}/disputes", post(disputes::decide))
         .route("/o/items", get(items::show).post(items::publish))
         .route("/o/items/{program}/{item}", get(items::show_one).post(items::change))
         .route("/o/items/redemptions", get(redemptions::show).post(redemptions::decide))

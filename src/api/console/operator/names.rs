@@ -5,15 +5,12 @@ use std::collections::BTreeSet;
 use console::names::Names;
 use console::reader::Reader;
 
+use crate::api::console::lists::{all_items, all_programs};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
 /// How many users are named at most: as many as a call can name.
 const MAX_PEOPLE: usize = 1_000;
-/// How many programs are named.
-const PROGRAMS: i32 = 1_000;
-/// As many items as a program can have.
-const ITEMS: i32 = 500;
 
 /// Ids whose names are wanted, each once.
 #[derive(Default)]
@@ -36,9 +33,7 @@ pub(in crate::api::console) async fn knowing(visit: &Visit, user_ids: Ids) -> Re
 pub(super) async fn knowing_items(visit: &Visit, user_ids: Ids, program_ids: Ids) -> Reader {
     let mut names = names(visit, user_ids).await;
     for program_id in program_ids.0 {
-        let request = pb::ListItemsRequest { program_id, page_size: ITEMS, ..Default::default() };
-        let found = visit.look(request).await.map(|found| found.items).unwrap_or_default();
-        for item in &found {
+        for item in &all_items(visit, &program_id, "").await.unwrap_or_default() {
             names.add_item(item);
         }
     }
@@ -55,11 +50,10 @@ async fn names(visit: &Visit, Ids(wanted): Ids) -> Names {
         let request = pb::ListUsersRequest { user_ids, ..Default::default() };
         visit.look(request).await.map(|found| found.users).unwrap_or_default()
     };
-    let programs = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let (people, programs) = tokio::join!(people, visit.look(programs));
+    let (people, programs) = tokio::join!(people, all_programs(visit));
     let mut names = Names::default();
     people.into_iter().filter_map(|of| of.user).for_each(|user| names.add_user(user));
-    programs.into_iter().flat_map(|found| found.programs).for_each(|of| names.add_program(&of));
+    programs.into_iter().flatten().for_each(|of| names.add_program(&of));
     names
 }
 

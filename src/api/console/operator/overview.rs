@@ -9,12 +9,12 @@ use tonic::Status;
 
 use crate::api::console::answers::Refused;
 use crate::api::console::forms::SentForm;
-use crate::api::console::participant::part;
+use crate::api::console::participant::{next_page, part, with_query};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
-/// How many programs the page has.
-pub(super) const PROGRAMS: i32 = 50;
+/// How many programs a page has.
+const PROGRAMS: i32 = 50;
 /// How many flags and jobs are counted.
 const COUNTED: i32 = 100;
 /// The time of the conversion report, in seconds: 30 days.
@@ -25,11 +25,15 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     let person = visit.person().await?;
     let (programs, flags, jobs, can_fill) =
         tokio::join!(programs(&visit), open_flags(&visit), parked_jobs(&visit), can_fill(&visit));
+    let (programs, next_page_token) = programs?;
+    let later = visit.query("page");
     let view = View {
-        programs: &programs?,
+        programs: &programs,
         flags: part(flags),
         parked_jobs: part(jobs),
-        live: Live { path: "/live/overview".into(), token: String::new() },
+        live: Live { path: with_query("/live/overview", &[("page", later)]), token: String::new() },
+        next: next_page("/o", &[], &next_page_token),
+        is_later: !later.is_empty(),
         done: text::done(visit.query("done")),
         sample: can_fill.then(|| visit.form()),
     };
@@ -56,10 +60,16 @@ pub(super) async fn fill(visit: Visit, _: SentForm) -> Result<Response, Refused>
     Ok(visit.see_other("/o", "sample", ""))
 }
 
-/// Every program in figures.
-pub(in crate::api::console) async fn programs(visit: &Visit) -> Result<Vec<Figures>, Status> {
-    let request = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let programs = visit.look(request).await?.programs;
+/// The programs of the page in figures, and the token of the next one.
+pub(in crate::api::console) async fn programs(
+    visit: &Visit,
+) -> Result<(Vec<Figures>, String), Status> {
+    let request = pb::ListProgramsRequest {
+        page_size: PROGRAMS,
+        page_token: visit.query("page").into(),
+        ..Default::default()
+    };
+    let pb::ListProgramsResponse { programs, next_page_token, .. } = visit.look(request).await?;
     let now = (visit.console().context().environment.now)();
     let seconds = now.0.div_euclid(domain::Timestamp::PER_SECOND);
     let start_time = Some(Timestamp { seconds: seconds - REPORTED, nanos: 0 });
@@ -85,7 +95,7 @@ pub(in crate::api::console) async fn programs(visit: &Visit) -> Result<Vec<Figur
             report: part(report),
         });
     }
-    Ok(figures)
+    Ok((figures, next_page_token))
 }
 
 async fn open_flags(visit: &Visit) -> Result<Count, Status> {

@@ -14,14 +14,15 @@ use super::overview::counted;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::lists::all_programs;
 use crate::api::console::participant::{next_page, part};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
 /// How many payouts a page has.
 const PAYOUTS: i32 = 50;
-/// How many programs one can choose from.
-const PROGRAMS: i32 = 50;
+/// For how many programs it is read what a payout would find. All others can be chosen, too.
+const FIGURES: usize = 50;
 /// How many approvals are counted.
 const COUNTED: i32 = 100;
 
@@ -104,12 +105,16 @@ async fn list(
     Ok(visit.page_with(code, page(&view, &sidebar, &reader)))
 }
 
-/// The programs that pay out, with what a payout would find.
+/// All programs that pay out, with what a payout of the first ones would find.
 async fn paying(visit: &Visit) -> Result<Vec<Paying>, Status> {
-    let request = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let programs = visit.call(request).await?.programs;
-    let mut paying = Vec::new();
-    for program in programs.into_iter().filter(|program| program.pays_out) {
+    let mut programs = all_programs(visit).await?;
+    programs.retain(|program| program.pays_out);
+    let mut paying = Vec::with_capacity(programs.len());
+    for program in programs {
+        if paying.len() >= FIGURES {
+            paying.push(Paying { program, available_minor: None });
+            continue;
+        }
         let request =
             pb::GetOverviewRequest { program_id: program.program_id.clone(), ..Default::default() };
         let overview = part(visit.look(request).await);
@@ -117,7 +122,7 @@ async fn paying(visit: &Visit) -> Result<Vec<Paying>, Status> {
             let liability = overview.liability.unwrap_or_default();
             liability.available_minor_units.parse().unwrap_or_default()
         });
-        paying.push(Paying { program, available_minor });
+        paying.push(Paying { program, available_minor: Some(available_minor) });
     }
     Ok(paying)
 }

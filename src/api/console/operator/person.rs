@@ -8,6 +8,7 @@ use console::text;
 use http::StatusCode;
 use tonic::Status;
 
+use super::erased;
 use super::names::{Ids, knowing};
 use super::overview::counted;
 use crate::access::Role;
@@ -18,7 +19,7 @@ use crate::api::console::participant::{part, with_query};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
-/// How many purchases and mails the page has.
+/// How many purchases, rewards and mails the page has.
 const SHOWN: i32 = 10;
 /// How many flags are counted.
 const COUNTED: i32 = 100;
@@ -37,7 +38,10 @@ async fn person(
     let reader = visit.person().await?;
     let since = visit.changed();
     let request = pb::GetUserRequest { user_id: user_id.into(), consistency_token: since.clone() };
-    let user = visit.call(request).await?;
+    let user = match visit.call(request).await {
+        Ok(user) => user,
+        Err(status) => return erased::instead(visit, user_id, status).await,
+    };
     let (purchases, sessions, mails, flags, memberships) = tokio::join!(
         visit.call(pb::ListPurchasesRequest {
             buyer_user_id: user_id.into(),
@@ -63,12 +67,12 @@ async fn person(
         Err(status) if status.code() == tonic::Code::PermissionDenied => None,
         sessions => Some(part(sessions.map(|found| found.sessions))),
     };
-    let referrers = user.participants.iter().map(|of| &*of.referrer_user_id);
-    let names = knowing(visit, Ids::of(referrers)).await;
+    let memberships = memberships?;
+    let names = knowing(visit, Ids::of(people(&user, &memberships))).await;
     let keys = || visit.command();
     let view = View {
         user: &user,
-        memberships: &memberships?,
+        memberships: &memberships,
         purchases: part(purchases.map(|found| found.purchases)),
         sessions,
         mails: part(mails.map(|found| found.mails)),
@@ -84,6 +88,20 @@ async fn person(
     Ok(visit.page_with(code, page(&view, &sidebar, &names)))
 }
 
+/// Everybody whom the page names.
+fn people<'a>(
+    user: &'a pb::GetUserResponse,
+    memberships: &'a [Membership],
+) -> impl Iterator<Item = &'a str> {
+    let referrers = user.participants.iter().map(|of| &*of.referrer_user_id);
+    let brought = memberships.iter().flat_map(|of| of.referrals.iter());
+    let brought = brought.flat_map(|of| &of.recent_referrals).filter_map(|of| of.referral.as_ref());
+    let sources = memberships.iter().flat_map(|of| of.rewards.iter().flatten());
+    referrers
+        .chain(brought.map(|of| &*of.referee_user_id))
+        .chain(sources.map(|of| &*of.source_user_id))
+}
+
 async fn memberships(
     visit: &Visit,
     participants: &[pb::Participant],
@@ -95,11 +113,27 @@ async fn memberships(
             user_id: participant.user_id.clone(),
             ..Default::default()
         });
-        let (program, balances) = tokio::join!(visit.program(&participant.program_id), balances);
+        // Parts of the page, which was counted.
+        let referrals = visit.look(pb::GetReferralStatsRequest {
+            program_id: participant.program_id.clone(),
+            user_id: participant.user_id.clone(),
+            ..Default::default()
+        });
+        let rewards = visit.look(pb::ListRewardsRequest {
+            program_id: participant.program_id.clone(),
+            user_id: participant.user_id.clone(),
+            page_size: SHOWN,
+            ..Default::default()
+        });
+        let program = visit.program(&participant.program_id);
+        let (program, balances, referrals, rewards) =
+            tokio::join!(program, balances, referrals, rewards);
         memberships.push(Membership {
             program: program?.display_name,
             participant: participant.clone(),
             balances: part(balances.map(|found| found.balances)),
+            referrals: part(referrals),
+            rewards: part(rewards.map(|found| found.rewards)),
         });
     }
     Ok(memberships)

@@ -3,10 +3,11 @@
 use axum::extract::Path;
 use axum::response::Response;
 use console::pages::operator::program_view::{Chosen, View, page, path};
+use console::reader::segment;
 use prost_types::Timestamp;
 
-use super::overview::PROGRAMS;
 use crate::api::console::answers::Refused;
+use crate::api::console::lists::all_programs;
 use crate::api::console::participant::{next_page, part};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
@@ -22,6 +23,11 @@ pub(super) async fn show(
     Path(program_id): Path<String>,
 ) -> Result<Response, Refused> {
     visit.operator()?;
+    let other = visit.query("program");
+    if !other.is_empty() && other != program_id {
+        // Where there are many programs, one is chosen from a list.
+        return Ok(visit.see_other(&path(&segment(other)), "", ""));
+    }
     let (person, program) = tokio::join!(visit.person(), visit.program(&program_id));
     let (person, program) = (person?, program?);
     let chosen = Chosen::parse(visit.query("by"), visit.query("days"));
@@ -31,7 +37,7 @@ pub(super) async fn show(
     // Today is the last day of the report, and one of them.
     let start = Timestamp { seconds: (today + 1 - chosen.days) * DAY_SECONDS, nanos: 0 };
     let (programs, overview, report, top, recent, participants) = tokio::join!(
-        visit.look(pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() }),
+        all_programs(&visit),
         visit.call(pb::GetOverviewRequest { program_id: program_id.clone(), ..Default::default() }),
         visit.call(pb::GetConversionReportRequest {
             program_id: program_id.clone(),
@@ -62,7 +68,7 @@ pub(super) async fn show(
     let next = next_page(&path(&program_id), &query, token);
     let view = View {
         program: &program,
-        programs: &programs?.programs,
+        programs: &programs?,
         chosen,
         overview: part(overview),
         report: part(report),

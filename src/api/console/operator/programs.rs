@@ -178,10 +178,17 @@ async fn publish_now(
     let request = pb::PublishProgramRequest {
         program: Some(proposal.editing.program.clone()),
         request_id: form.request_id(),
+        expected_version: Some(version),
         ..Default::default()
     };
     match visit.call(request).await {
         Ok(published) => Ok(visit.see_other(&path, "published", &published.consistency_token)),
+        Err(status) if faults::is(&status, ErrorReason::ProgramChanged) => {
+            let current = in_force(visit, &proposal.next.program_id).await?;
+            let mut proposal = proposal;
+            proposal.next.version = current.as_ref().map_or(0, |program| program.version) + 1;
+            preview(visit, StatusCode::CONFLICT, &Proposal { current, ..proposal }).await
+        }
         Err(status) => {
             let Proposal { current, editing, .. } = proposal;
             let (code, sent) = placed(&status, editing.sent.clone());

@@ -1,7 +1,8 @@
-//! One purchase, and its refund.
+//! One purchase, and its refund. Its disputes are in `disputes`.
 
 use axum::extract::Path;
 use axum::response::Response;
+use console::pages::operator::disputes::Disputes;
 use console::pages::operator::purchase::{View, page};
 use console::pages::operator::purchase_path;
 use console::parts::{FormKeys, Sent};
@@ -22,20 +23,37 @@ pub(super) async fn show(
     visit: Visit,
     Path(purchase_id): Path<String>,
 ) -> Result<Response, Refused> {
-    let form = Form { sent: Sent::default(), preview: None, keys: visit.command(), problem: None };
-    purchase(&visit, &purchase_id, StatusCode::OK, form).await
+    purchase(&visit, &purchase_id, StatusCode::OK, Form::unsent(&visit)).await
 }
 
-/// What the form of the refund shows.
-struct Form {
-    sent: Sent,
-    preview: Option<pb::PreviewRefundResponse>,
-    keys: FormKeys,
+/// What the forms of the page show.
+pub(super) struct Form {
+    /// What was sent with the form of the refund.
+    pub(super) sent: Sent,
+    pub(super) preview: Option<pb::PreviewRefundResponse>,
+    /// Whether the amount is another one than was previewed before.
+    pub(super) has_changed: bool,
+    pub(super) keys: FormKeys,
     /// Why something about a reward could not be done.
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
+    /// The dispute that a form was about, empty for a new one, with what was sent and what it carried.
+    pub(super) dispute: Option<(String, Sent, FormKeys)>,
 }
 
-async fn purchase(
+impl Form {
+    pub(super) fn unsent(visit: &Visit) -> Self {
+        Self {
+            sent: Sent::default(),
+            preview: None,
+            has_changed: false,
+            keys: visit.command(),
+            problem: None,
+            dispute: None,
+        }
+    }
+}
+
+pub(super) async fn purchase(
     visit: &Visit,
     purchase_id: &str,
     code: StatusCode,
@@ -49,10 +67,17 @@ async fn purchase(
     };
     let purchase = visit.call(request).await?;
     let reader = knowing(visit, Ids::of(people(&purchase, form.preview.as_ref()))).await;
+    let about = form.dispute.as_ref();
+    let dispute_keys = |dispute_id: &str| match about {
+        Some((of, _, keys)) if of == dispute_id => keys.clone(),
+        _ => visit.command(),
+    };
     let view = View {
         purchase: &purchase,
+        disputes: Disputes { sent: about.map(|(of, sent, _)| (&**of, sent)), keys: &dispute_keys },
         sent: form.sent,
         preview: form.preview,
+        has_changed: form.has_changed,
         keys: form.keys,
         fresh_keys: &|| visit.command(),
         problem: form.problem.as_deref(),
@@ -88,8 +113,7 @@ pub(super) async fn hold(
         Ok((done, changed)) => Ok(visit.see_other(&purchase_path(&purchase_id), done, &changed)),
         Err(status) => {
             let problem = Some(holds::told(&status, &form));
-            let form =
-                Form { sent: Sent::default(), preview: None, keys: visit.command(), problem };
+            let form = Form { problem, ..Form::unsent(&visit) };
             purchase(&visit, &purchase_id, faults::code(&status), form).await
         }
     }
@@ -104,7 +128,14 @@ pub(super) async fn refund(
     let request = pb::GetPurchaseRequest { purchase_id: purchase_id.clone(), ..Default::default() };
     let known = visit.call(request).await?.purchase.unwrap_or_default();
     let unit = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
-    let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit), problem: None };
+    let again = |sent, preview| Form {
+        sent,
+        preview,
+        has_changed: false,
+        keys: form.keys(&visit),
+        problem: None,
+        dispute: None,
+    };
     let decimals = places(&unit);
     let text = form.text("amount");
     let amount = match minor_units(&text, decimals) {
@@ -117,12 +148,12 @@ pub(super) async fn refund(
             return purchase(&visit, &purchase_id, code, again(sent, None)).await;
         }
     };
-    let outcome = if form.get("step") == "refund" {
+    let outcome = if let Some(previewed) = previewed(&form) {
         let request = pb::RefundPurchaseRequest {
             purchase_id: purchase_id.clone(),
             // The form is one wish: sent twice, it is the same refund.
             refund_id: form.request_id(),
-            amount,
+            amount: Some(previewed),
             reason: form.text("reason"),
             request_id: form.request_id(),
         };
@@ -136,7 +167,8 @@ pub(super) async fn refund(
             Ok(visit.see_other(&purchase_path(&purchase_id), "refunded", &changed))
         }
         Ok(Step::Previewed(preview)) => {
-            let form = again(form.sent(), Some(preview));
+            let has_changed = form.get("step") == "refund";
+            let form = Form { has_changed, ..again(form.sent(), Some(preview)) };
             purchase(&visit, &purchase_id, StatusCode::OK, form).await
         }
         Err(status) => {
@@ -145,6 +177,16 @@ pub(super) async fn refund(
             purchase(&visit, &purchase_id, code, again(sent, None)).await
         }
     }
+}
+
+/// The amount that is to be refunded: the one whose preview was shown. `None` if the amount was changed since, so that
+/// it has to be looked at first, or if only the preview is asked for.
+fn previewed(form: &SentForm) -> Option<pb::Money> {
+    if form.get("step") != "refund" || form.text("amount") != form.text("previewed") {
+        return None;
+    }
+    let minor_units = form.get("previewed_minor").parse().ok()?;
+    Some(pb::Money { currency_code: form.get("previewed_unit").into(), minor_units })
 }
 
 /// What the form has led to.

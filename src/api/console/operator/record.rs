@@ -34,9 +34,8 @@ pub(super) async fn record(visit: Visit, sent: SentForm) -> Result<Response, Ref
         let said = words::reason(ErrorReason::UserNotFound).unwrap_or_default();
         faulty.faults.push(("buyer".into(), said.into()));
     }
-    let (Some(minor_units), Some(buyer_user_id)) = (amount, buyer) else {
-        return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, faulty, sent.keys(&visit)).await;
-    };
+    // What is wrong already makes the request one that is refused. It is sent all the same, for what else is wrong.
+    let (minor_units, buyer_user_id) = (amount.unwrap_or(-1), buyer.unwrap_or_default());
     let given = sent.text("purchase_id");
     // The form is one wish: sent twice, it is the same purchase.
     let purchase_id = if given.is_empty() { sent.request_id() } else { given };
@@ -58,8 +57,14 @@ pub(super) async fn record(visit: Visit, sent: SentForm) -> Result<Response, Ref
                 ("amount.minor_units", "amount"),
                 ("buyer_user_id", "buyer"),
             ];
-            let (code, faulty) = faults::placed(&status, faulty, &names);
-            form(&visit, code, faulty, sent.keys(&visit)).await
+            let (code, mut answered) = faults::placed(&status, faulty.clone(), &names);
+            // A field has what is wrong with it said once.
+            let own = faulty.faults.len();
+            let others = answered.faults.split_off(own);
+            let is_new =
+                |(name, _): &(String, String)| faulty.faults.iter().all(|(of, _)| of != name);
+            answered.faults.extend(others.into_iter().filter(is_new));
+            form(&visit, code, answered, sent.keys(&visit)).await
         }
     }
 }

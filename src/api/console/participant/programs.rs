@@ -10,11 +10,9 @@ use http::StatusCode;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::lists::all_programs;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
-
-/// How many programs the page has.
-const PROGRAMS: i32 = 100;
 
 pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     list(&visit, StatusCode::OK, None).await
@@ -48,8 +46,7 @@ async fn list(
     sent: Option<(String, Sent)>,
 ) -> Result<Response, Refused> {
     let person = visit.person().await?;
-    let request = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
-    let mut programs = visit.call(request).await?.programs;
+    let mut programs = all_programs(visit).await?;
     programs.retain(|program| {
         person.programs.iter().all(|known| known.program_id != program.program_id)
     });

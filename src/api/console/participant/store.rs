@@ -12,11 +12,13 @@ use http::StatusCode;
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::lists::all_items;
+use crate::api::console::participant::next_page;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
-/// How many items and redemptions the page has.
-const SHOWN: i32 = 100;
+/// How many redemptions a page has.
+const REDEMPTIONS: i32 = 50;
 
 pub(super) async fn show(
     visit: Visit,
@@ -73,7 +75,7 @@ async fn store(
     again: Option<Again<'_>>,
 ) -> Result<Response, Refused> {
     let at = visit.participating(program_id).await?;
-    let (user_id, since) = (at.person.user_id(), visit.changed());
+    let (user_id, since, later) = (at.person.user_id(), visit.changed(), visit.query("page"));
     let (balances, items, redemptions) = tokio::join!(
         visit.call(pb::GetBalancesRequest {
             program_id: program_id.into(),
@@ -81,25 +83,24 @@ async fn store(
             consistency_token: since.clone(),
             ..Default::default()
         }),
-        visit.call(pb::ListItemsRequest {
-            program_id: program_id.into(),
-            page_size: SHOWN,
-            consistency_token: since.clone(),
-            ..Default::default()
-        }),
+        // With those that are off sale by now: they may have been redeemed.
+        all_items(visit, program_id, &since),
         visit.call(pb::ListRedemptionsRequest {
             program_id: program_id.into(),
             user_id: user_id.clone(),
-            page_size: SHOWN,
+            page_size: REDEMPTIONS,
+            page_token: later.into(),
             consistency_token: since.clone(),
             ..Default::default()
         }),
     );
-    let (balances, items, redemptions) = (balances?, items?.items, redemptions?.redemptions);
+    let (balances, items, redemptions) = (balances?, items?, redemptions?);
+    let next = next_page(&at.scene().path("store"), &[], &redemptions.next_page_token);
     let buckets = balances.buckets.into_iter().next().unwrap_or_default();
     let names: HashMap<&str, &str> =
         items.iter().map(|item| (&*item.item_id, &*item.name)).collect();
     let redemptions = redemptions
+        .redemptions
         .into_iter()
         .map(|redemption| {
             let name = names.get(&*redemption.item_id).map(|name| (*name).to_owned());
@@ -120,6 +121,8 @@ async fn store(
         keys: &keys,
         problem: again.as_ref().map(|again| &*again.problem),
         done: text::done(visit.query("done")),
+        next,
+        is_later: !later.is_empty(),
     };
     let form_token = visit.form_token();
     let sidebar = at.person.sidebar(visit, &form_token);

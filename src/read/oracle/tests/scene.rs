@@ -155,7 +155,8 @@ impl Scene {
         let rules: ProgramRules = serde_json::from_value(rules.clone()).unwrap();
         assert_eq!(rules.faults(), [], "a program with faults is refused at the door");
         let rules = Arc::new(rules);
-        assert!(self.tell(&Command::PublishProgram { program_id: program(), rules }));
+        let program_id = program();
+        assert!(self.tell(&Command::PublishProgram { program_id, rules, expected_version: None }));
     }
 
     /// A sign-up with the code of `referrer`, if there is one. An address can be given instead of a name.

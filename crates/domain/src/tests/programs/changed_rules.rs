@@ -5,7 +5,7 @@ use crate::reward::WithheldReason;
 use crate::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind, RewardRule,
 };
-use crate::tests::scene::{PROGRAM, Scene, member, refused};
+use crate::tests::scene::{PROGRAM, Scene, member, program, refused};
 use crate::{ReferralStatus, Refusal};
 
 const ANY: FirstPurchaseUse = FirstPurchaseUse::AnyPurchase;
@@ -46,6 +46,23 @@ fn change(scene: &mut Scene, rules: ProgramRules) {
 fn for_tiers(scene: &Scene, name: &str) -> (u32, u32) {
     let counts = scene.participant(name).tier_referrals();
     (counts.under(EarnOn::Referral), counts.under(EarnOn::FirstPurchase { used_by: ANY }))
+}
+
+#[test]
+fn what_somebody_else_has_published_meanwhile_is_not_overwritten_by_who_expects_another_version() {
+    let mut scene = Scene::of(tiered_points());
+    let changed = |version, expected| {
+        let program_id = program(PROGRAM);
+        refused(Refusal::ProgramChanged { program_id, version, expected })
+    };
+    let first = point_per_purchase();
+    assert_eq!(scene.publish_after(Some(0), PROGRAM, first.clone()), changed(1, 0));
+    assert_eq!(scene.publish_after(Some(2), PROGRAM, first.clone()), changed(1, 2));
+    assert_eq!(scene.publish_after(Some(1), PROGRAM, first.clone()), Ok(()));
+    assert_eq!(scene.publish_after(Some(1), PROGRAM, tiers_by_first_purchase()), changed(2, 1));
+    // Who wants what is in force overwrites nothing.
+    assert_eq!(scene.publish_after(Some(1), PROGRAM, first), Ok(()));
+    assert_eq!(scene.publish_after(Some(0), "another", tiered_points()), Ok(()));
 }
 
 // Tiers go by referrals.
