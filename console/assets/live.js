@@ -294,6 +294,7 @@ function show(next, address) {
   }
   // Who decides about an entry of a queue goes on with the one that takes its place.
   const at = address ? focused() : -1;
+  forgetEdits();
   const change = () => {
     if (place && place !== location.href) history.pushState(null, "", place);
     document.title = next.title;
@@ -334,6 +335,8 @@ async function send(event) {
   const fields = new FormData(form, button);
   if ("theme" in form.dataset) choose(String(fields.get("theme") ?? ""), form);
   const isQuiet = "quiet" in form.dataset;
+  const isMirrored = "mirror" in form.dataset;
+  if (isMirrored) forgetEdits();
   for (const busy of [form, button]) busy?.setAttribute("aria-busy", "true");
   try {
     const body = new URLSearchParams();
@@ -344,6 +347,8 @@ async function send(event) {
   } catch {
     // The command may have been carried out. Sending the form again repeats it under the same request id.
     if (!isQuiet) toast(words().failed, true);
+    // The page stays, so the other forms still have to become like this one.
+    if (isMirrored) mirrorSoon(form);
   } finally {
     for (const busy of [form, button]) busy?.removeAttribute("aria-busy");
   }
@@ -380,10 +385,19 @@ async function mirror(form) {
 /** @param {Event} event */
 function edited(event) {
   const form = event.target instanceof Element ? event.target.closest("form[data-mirror]") : null;
-  if (!(form instanceof HTMLFormElement)) return;
+  if (form instanceof HTMLFormElement) mirrorSoon(form);
+}
+
+/** Writes the other forms anew once nobody types any more. @param {HTMLFormElement} form */
+function mirrorSoon(form) {
+  forgetEdits();
+  mirrored.timer = setTimeout(() => void mirror(form), MIRROR_MS);
+}
+
+/** Whoever has sent the form waits for its answer: no edit from before may take the answer's place, faults and all. */
+function forgetEdits() {
   clearTimeout(mirrored.timer);
   mirrored.changes += 1;
-  mirrored.timer = setTimeout(() => void mirror(form), MIRROR_MS);
 }
 
 // ---- small things -------------------------------------------------------------------------------

@@ -100,6 +100,40 @@ test("a program is edited as form and as JSON, and published after a look at wha
   faults.none();
 });
 
+test("faults of a program stay, however soon it was sent after the last key", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const faults = watch(page);
+  // The answer to an edit takes longer than the check that was asked for after it.
+  const edits = [];
+  await page.route("**/o/publish", async (route) => {
+    if (route.request().postData()?.includes("do=edit")) {
+      edits.push(route.request());
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+    }
+    await route.continue().catch(() => {});
+  });
+  await page.goto("/o/publish");
+  const check = page.locator("#program-form").getByRole("button", { name: "Check" }).last();
+  const fault = page.locator("[id='program.attach-fault']");
+  const unit = page.getByLabel("Unit", { exact: true });
+  // An edit that has not been sent yet is not sent any more.
+  await unit.fill("POINTS");
+  await check.click();
+  await expect(fault).toBeVisible();
+  await page.waitForTimeout(2_500);
+  await expect(fault).toBeVisible();
+  // The answer to an edit that was sent comes too late.
+  const before = edits.length;
+  await unit.fill("CREDITS");
+  await expect.poll(() => edits.length).toBe(before + 1);
+  await check.click();
+  await expect(fault).toBeVisible();
+  await page.waitForTimeout(2_500);
+  await expect(fault).toBeVisible();
+  await expect(unit).toHaveValue("CREDITS");
+  faults.none();
+});
+
 test("the log follows what is recorded", async ({ browser }) => {
   const page = await visitor(browser, { storageState: "test-results/operator.json" });
   const faults = watch(page);
