@@ -122,6 +122,33 @@ async fn what_was_not_granted_is_said_with_its_reason_rule_and_cap() {
 }
 
 #[tokio::test]
+async fn a_reward_is_explained_by_the_version_that_granted_it() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[200_000]).await;
+    let mut program = client.publish_shipped(LINES).await;
+    program.rewards[0].rate_bps = Some(700);
+    program.rewards[0].cap_minor = Some(15_000);
+    client.publish(program).await.unwrap();
+    // 70.00 of which 50.00 are left under the new cap; then nothing is.
+    client.buy("order-1", "bob", "INR", 100_000).await.unwrap();
+    client.buy("order-2", "bob", "INR", 100_000).await.unwrap();
+    super::security::make_operator(&client, "ada").await;
+    ada.sign_in("ada", PASSWORD).await;
+    let user_id = super::security::user_id_of(&client, "ada").await;
+    let own =
+        ["", "/earnings", "/statement", "/earnings.csv"].map(|page| format!("/p/{LINES}{page}"));
+    for path in own.into_iter().chain([format!("/o/users/{user_id}/balance/{LINES}")]) {
+        let page = Browser::shown(&ada.get(&path).await);
+        for shown in ["5% of a purchase", "7% of a purchase, cut from 70.00 INR by the cap"] {
+            assert!(page.contains(shown), "{path}: {shown}: {page}");
+        }
+    }
+    let page = Browser::shown(&ada.get(&format!("/p/{LINES}/earnings")).await);
+    assert!(page.contains("The cap is 150.00 INR."), "{page}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn an_invitation_says_what_both_sides_get_also_where_its_link_is_shared() {
     let arguments = ["--public-url", "https://rewards.example"].map(String::from).into();
     let database = testing::TestDatabase::new().await;

@@ -373,9 +373,9 @@ pub fn referral(referral: &Referral, name: &str, reader: &Reader) -> Happening {
 }
 
 /// An entry of the ledger as something that happened.
-pub use entries::happening as entry;
+pub use entries::{Rules, happening as entry};
 /// Something that was not granted as something that happened.
 #[must_use]
-pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Happening {
-    entries::withheld_happening(of, false, program, reader)
+pub fn withheld(of: &WithheldReward, rules: Rules<'_>, reader: &Reader) -> Happening {
+    entries::withheld_happening(of, false, rules, reader)
 }

@@ -5,7 +5,8 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{Scene, earned, entries, other_sums, path};
+use super::entries::{self, Rules};
+use super::{Scene, earned, other_sums, path};
 use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
@@ -40,6 +41,14 @@ pub struct Figures {
     pub withheld: Result<Vec<WithheldReward>, String>,
     /// The ledger.
     pub ledger: Result<Ledger, String>,
+    /// Other versions of the program, by which something in the ledger was granted, or something was withheld.
+    pub others: Vec<Program>,
+}
+
+impl Figures {
+    fn rules<'a>(&'a self, program: &'a Program) -> Rules<'a> {
+        Rules { program, others: &self.others }
+    }
 }
 
 /// What the page shows.
@@ -94,8 +103,8 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 }
             }
         }
-        (withheld(&figures.withheld, program, reader))
-        (ledger(&figures.ledger, program, reader))
+        (withheld(&figures.withheld, figures.rules(program), reader))
+        (ledger(&figures.ledger, figures.rules(program), reader))
     };
     let page =
         Page { reader, title: text::EARNINGS, live, done: None, celebration: None, shared: None };
@@ -110,8 +119,8 @@ pub fn changed(figures: &Figures, program: &Program, reader: &Reader) -> Markup 
         (weeks(&figures.weeks, program, reader))
         (by_level(&figures.levels, reader))
         (by_person(&figures.people, figures.levels.as_deref().ok(), program, reader))
-        (withheld(&figures.withheld, program, reader))
-        (ledger(&figures.ledger, program, reader))
+        (withheld(&figures.withheld, figures.rules(program), reader))
+        (ledger(&figures.ledger, figures.rules(program), reader))
     }
 }
 
@@ -129,7 +138,7 @@ fn weeks(weeks: &Result<Vec<Point>, String>, program: &Program, reader: &Reader)
 /// What was not granted of late, and why; an empty place if nothing was withheld.
 fn withheld(
     found: &Result<Vec<WithheldReward>, String>,
-    program: &Program,
+    rules: Rules<'_>,
     reader: &Reader,
 ) -> Markup {
     let found = match found {
@@ -140,7 +149,7 @@ fn withheld(
         section.card.flush #withheld hidden[found.is_empty()] {
             div.card-head { div { h2 { (text::WITHHELD) } p { (text::WITHHELD_WORDS) } } }
             ul.feed role="list" {
-                @for of in found { (entries::withheld_happening(of, true, program, reader).html(None)) }
+                @for of in found { (entries::withheld_happening(of, true, rules, reader).html(None)) }
             }
         }
     }
@@ -275,19 +284,19 @@ pub fn name(of: &ReferralDetail) -> &str {
         .unwrap_or(text::SOMEBODY)
 }
 
-fn ledger(ledger: &Result<Ledger, String>, program: &Program, reader: &Reader) -> Markup {
+fn ledger(ledger: &Result<Ledger, String>, rules: Rules<'_>, reader: &Reader) -> Markup {
     html! {
         section.card.flush #ledger {
             div.card-head { h2 { (text::LEDGER) } }
             @match ledger {
-                Ok(ledger) => (entries_of(ledger, program, reader)),
+                Ok(ledger) => (entries_of(ledger, rules, reader)),
                 Err(why) => (failed(why)),
             }
         }
     }
 }
 
-fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
+fn entries_of(ledger: &Ledger, rules: Rules<'_>, reader: &Reader) -> Markup {
     if ledger.entries.is_empty() {
         return empty(Icon::COIN, text::NOTHING_EARNED, text::NOTHING_EARNED_WORDS, &html! {});
     }
@@ -298,8 +307,8 @@ fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
         th.number scope="col" { (text::AMOUNT) }
         th.number.wide scope="col" { (text::BALANCE) }
     };
-    let rows = html! { @for entry in &ledger.entries { (row(entry, program, reader)) } };
-    let first = path(&program.program_id, "earnings");
+    let rows = html! { @for entry in &ledger.entries { (row(entry, rules, reader)) } };
+    let first = path(&rules.program.program_id, "earnings");
     html! {
         (table(text::LEDGER, &head, &rows))
         (table_foot(
@@ -311,8 +320,8 @@ fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
     }
 }
 
-fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
-    let words = entries::words(entry, program, reader);
+fn row(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Markup {
+    let words = entries::words(entry, rules, reader);
     let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {

@@ -12,6 +12,23 @@ use crate::parts::{Happening, Tone};
 use crate::reader::Reader;
 use crate::text::participant as text;
 
+/// The rules of a program: as they are, and as they were when rewards were granted.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The program as it is.
+    pub program: &'a Program,
+    /// Other versions of it, as far as they are needed and could be read.
+    pub others: &'a [Program],
+}
+
+impl<'a> Rules<'a> {
+    /// The program in a version.
+    fn version(self, version: i32) -> Option<&'a Program> {
+        let mut known = std::iter::once(self.program).chain(self.others);
+        known.find(|program| program.version == version)
+    }
+}
+
 /// An entry in words.
 pub struct Words {
     /// What it is.
@@ -28,7 +45,7 @@ pub struct Words {
 
 /// What an entry is, and by which rule.
 #[must_use]
-pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words {
+pub fn words(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Words {
     let gain = entry.amount.as_ref().map_or(0, |amount| amount.minor_units) >= 0;
     let tone = if gain { Tone::Good } else { Tone::Bad };
     let of = |title: &str, detail: String, icon, tone| Words {
@@ -45,7 +62,7 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
                     if entry.bucket() == BalanceBucket::Pending { Tone::Warn } else { Tone::Good };
                 Words {
                     title: text::reward(kind(reward.kind()), reward.level),
-                    detail: detail(reward, program, reader),
+                    detail: detail(reward, rules, reader),
                     rule: text::by_rule(&reward.rule, reward.program_version),
                     icon: if reward.purchase_id.is_empty() { Icon::PEOPLE } else { Icon::COIN },
                     tone,
@@ -77,11 +94,11 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
     }
 }
 
-/// What a reward is in words, as far as the program still has its rule as it was then, and what its cap has cut off.
-fn detail(reward: &Reward, program: &Program, reader: &Reader) -> String {
-    let known = rule(program, &reward.rule);
-    let known = known.filter(|_| reward.program_version == program.version);
-    let mut words = Vec::from_iter(known.map(|rule| pays(rule, program, reader)));
+/// What a reward is in words, by the rule as it was then, and what its cap has cut off.
+fn detail(reward: &Reward, rules: Rules<'_>, reader: &Reader) -> String {
+    let program = rules.version(reward.program_version);
+    let known = program.and_then(|program| Some((rule(program, &reward.rule)?, program)));
+    let mut words = Vec::from_iter(known.map(|(rule, program)| pays(rule, program, reader)));
     let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
     if let Some((amount, computed)) = amounts
         && computed.minor_units > amount.minor_units
@@ -113,14 +130,15 @@ pub fn pays(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
 
 /// Something that was withheld, in words: what it was, why it was not granted, and by which rule it was computed.
 #[must_use]
-pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Words {
-    let rule = rule(program, &of.rule);
+pub fn withheld(of: &WithheldReward, rules: Rules<'_>, reader: &Reader) -> Words {
+    let rule = rules.version(of.program_version).and_then(|program| rule(program, &of.rule));
+    let unit = &rules.program.unit;
     let mut detail = why_withheld(of.reason()).to_owned();
     if of.reason() == WithheldReason::CapReached
         && let Some(cap) = rule.and_then(|rule| rule.cap_minor)
     {
         detail += " ";
-        detail += &text::cap_is(&reader.minor(cap, &program.unit), &program.unit);
+        detail += &text::cap_is(&reader.minor(cap, unit), unit);
     }
     let kind = rule.map_or(text::REWARD, |rule| kind(rule.kind()));
     Words {
@@ -147,10 +165,10 @@ fn why_withheld(reason: WithheldReason) -> &'static str {
 pub fn withheld_happening(
     of: &WithheldReward,
     is_full: bool,
-    program: &Program,
+    rules: Rules<'_>,
     reader: &Reader,
 ) -> Happening {
-    let Words { title, detail, rule, icon, tone } = withheld(of, program, reader);
+    let Words { title, detail, rule, icon, tone } = withheld(of, rules, reader);
     let rule = is_full.then(|| text::computed(&rule));
     let time = of.create_time.unwrap_or_default();
     Happening {
@@ -198,8 +216,8 @@ pub fn entry_id(entry: &BalanceEntry) -> String {
 
 /// An entry as something that happened.
 #[must_use]
-pub fn happening(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Happening {
-    let Words { title, detail, icon, tone, .. } = words(entry, program, reader);
+pub fn happening(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Happening {
+    let Words { title, detail, icon, tone, .. } = words(entry, rules, reader);
     Happening {
         id: entry_id(entry),
         icon,

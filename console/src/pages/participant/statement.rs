@@ -1,10 +1,11 @@
 //! A month of a participant on paper: what there was before and after, and every entry in between. In UTC, so that a
 //! statement is the same wherever it is printed.
 
-use contract::pb::{BalanceEntry, BucketBalances, GetStatementResponse, Money};
+use contract::pb::{BalanceEntry, BucketBalances, GetStatementResponse, Money, Program};
 use maud::{Markup, html};
 
-use super::{Scene, entries};
+use super::Scene;
+use super::entries::{self, Rules};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, failed, table};
@@ -27,6 +28,8 @@ pub struct View<'a> {
     pub is_over: bool,
     /// When the statement was made.
     pub made: prost_types::Timestamp,
+    /// Other versions of the program, by which something was granted in the month.
+    pub others: &'a [Program],
     /// The statement, with all its entries, the newest first; or why it could not be read.
     pub statement: Result<GetStatementResponse, String>,
 }
@@ -200,7 +203,8 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
 }
 
 fn row(entry: &BalanceEntry, view: &View<'_>, reader: &Reader) -> Markup {
-    let words = entries::words(entry, view.scene.program, reader);
+    let rules = Rules { program: view.scene.program, others: view.others };
+    let words = entries::words(entry, rules, reader);
     let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {

@@ -5,7 +5,7 @@ use axum::response::Response;
 use console::Markup;
 use console::charts::Point;
 use console::page::Live;
-use console::pages::participant::dashboard::{self, FEED_LENGTH, View, page};
+use console::pages::participant::dashboard::{self, FEED_LENGTH, Rules, View, page};
 use console::pages::participant::earnings::name;
 use console::pages::participant::tiers;
 use console::parts::Happening;
@@ -14,7 +14,7 @@ use prost_types::Timestamp;
 use tokio_stream::StreamExt;
 use tonic::Status;
 
-use super::part;
+use super::{part, versions};
 use crate::api::console::answers::Refused;
 use crate::api::console::forms::SentForm;
 use crate::api::console::visit::Visit;
@@ -192,17 +192,21 @@ impl Of<'_> {
             tokio::join!(entries, self.recent_referrals(since), self.withheld(since, page_size));
         let reader = self.visit.reader();
         let time = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
+        let (entries, withheld) = (entries?.entries, withheld?);
+        let wanted = versions::of_entries(&entries).chain(versions::of_withheld(&withheld));
+        let others = versions::others(self.visit, self.program, wanted).await;
+        let rules = Rules { program: self.program, others: &others };
         let mut feed = Vec::new();
-        for entry in entries?.entries {
-            feed.push((time(entry.create_time), dashboard::entry(&entry, self.program, reader)));
+        for entry in entries {
+            feed.push((time(entry.create_time), dashboard::entry(&entry, rules, reader)));
         }
         for detail in referrals? {
             let referral = detail.referral.clone().unwrap_or_default();
             let happening = dashboard::referral(&referral, name(&detail), reader);
             feed.push((time(referral.create_time), happening));
         }
-        for of in withheld? {
-            let happening = dashboard::withheld(&of, self.program, reader);
+        for of in withheld {
+            let happening = dashboard::withheld(&of, rules, reader);
             feed.push((time(of.create_time), happening));
         }
         feed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
