@@ -535,6 +535,7 @@ fn pages() -> Vec<(&'static str, String)> {
             unit: "INR".into(),
             earn_on: EarnOn::EveryPurchase.into(),
             rewards: program.rewards.clone(),
+            credit_purchases: true,
         },
     };
     vec![

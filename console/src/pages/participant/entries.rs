@@ -1,12 +1,13 @@
 //! Entries of a ledger in words: what moved a balance, and by which rule.
 
 use contract::pb::{
-    BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule,
+    BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule, Tier,
     WithheldReason, WithheldReward,
 };
 use maud::html;
 
 use super::rule;
+use super::rules::total;
 use crate::icons::Icon;
 use crate::parts::{Happening, Tone};
 use crate::reader::Reader;
@@ -72,7 +73,9 @@ pub fn words(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Words {
         },
         EntryKind::PurchaseCredit => of(text::OWN_PURCHASE, String::new(), Icon::CART, tone),
         EntryKind::Reversal => {
-            of(text::TAKEN_BACK, text::TAKEN_BACK_WORDS.into(), Icon::BACK, tone)
+            let is_purchase = !entry.purchase_id.is_empty();
+            let why = if is_purchase { text::TAKEN_BACK_WORDS } else { text::TAKEN_BACK_REFERRAL };
+            of(text::TAKEN_BACK, why.into(), Icon::BACK, tone)
         }
         EntryKind::Redemption => of(text::REDEEMED, String::new(), Icon::GIFT, tone),
         EntryKind::Payout => of(text::PAID_OUT, String::new(), Icon::BANK, Tone::Info),
@@ -98,7 +101,13 @@ pub fn words(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Words {
 fn detail(reward: &Reward, rules: Rules<'_>, reader: &Reader) -> String {
     let program = rules.version(reward.program_version);
     let known = program.and_then(|program| Some((rule(program, &reward.rule)?, program)));
-    let mut words = Vec::from_iter(known.map(|(rule, program)| pays(rule, program, reader)));
+    let mut words = Vec::from_iter(known.map(|(rule, program)| {
+        if rule.tiers.is_empty() {
+            pays(rule, program, reader)
+        } else {
+            by_tier(reward, &rule.tiers, reader)
+        }
+    }));
     let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
     if let Some((amount, computed)) = amounts
         && computed.minor_units > amount.minor_units
@@ -106,6 +115,33 @@ fn detail(reward: &Reward, rules: Rules<'_>, reader: &Reader) -> String {
         words.push(text::cut_by_cap(&reader.words(Some(computed))));
     }
     words.join(", ")
+}
+
+/// How points by tier came about, as far as their number tells: a referral within a tier adds what each one there is
+/// worth, and the first one of a tier takes those before it to that tier.
+fn by_tier(reward: &Reward, tiers: &[Tier], reader: &Reader) -> String {
+    let granted = reward.amount.as_ref().map_or(0, |amount| amount.minor_units);
+    let points = |referrals| total(tiers, referrals).map_or(0, |(_, points)| points);
+    let within = tiers.iter().find(|tier| tier.rate_points == granted);
+    let reached = tiers.iter().find(|tier| {
+        let first = tier.from_referrals;
+        first > 1 && points(first).saturating_sub(points(first - 1)) == granted
+    });
+    match (within, reached) {
+        (Some(tier), None) => text::one_in_tier(&tier.name),
+        (None, Some(tier)) => {
+            let first = tier.from_referrals;
+            let sum = text::tier_sum(
+                &reader.number(first),
+                &reader.number(tier.rate_points),
+                &reader.number(tier.bonus_points),
+                &reader.number(points(first)),
+            );
+            text::tier_reached(&tier.name, &sum, &reader.number(points(first - 1)))
+        }
+        // Two rules of the formula would come to the same, or none does.
+        _ => text::BY_FORMULA.into(),
+    }
 }
 
 impl Words {
@@ -225,5 +261,79 @@ pub fn happening(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Hap
         what: html! { strong { (title) } @if !detail.is_empty() { ": " (detail) } },
         when: reader.time(entry.create_time.as_ref()),
         value: reader.change(entry.amount.as_ref()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use contract::pb::Money;
+
+    use super::*;
+    use crate::program::from_json;
+    use crate::reader::Theme;
+
+    fn reader() -> Reader {
+        Reader::new("en", None, Theme::System, String::new())
+    }
+
+    fn reward(rule: &str, version: i32, minor_units: i64) -> BalanceEntry {
+        BalanceEntry {
+            kind: EntryKind::Reward.into(),
+            reward: Some(Reward {
+                rule: rule.into(),
+                level: 1,
+                program_version: version,
+                amount: Some(Money { currency_code: "POINTS".into(), minor_units }),
+                ..Reward::default()
+            }),
+            ..BalanceEntry::default()
+        }
+    }
+
+    #[test]
+    fn a_reward_is_explained_by_the_version_that_granted_it() {
+        let file = include_str!("../../../../programs/multi-level-commission.json");
+        let first = Program { version: 1, ..from_json(file).unwrap() };
+        let mut second = Program { version: 2, ..first.clone() };
+        second.rewards[0].rate_bps = Some(700);
+        let others = [first];
+        let rules = Rules { program: &second, others: &others };
+        let said = |version| {
+            let entry = reward("direct-commission", version, 100);
+            words(&entry, rules, &reader()).detail
+        };
+        assert_eq!(said(1), "5% of a purchase");
+        assert_eq!(said(2), "7% of a purchase");
+        assert_eq!(said(3), "", "a version that could not be read");
+    }
+
+    #[test]
+    fn points_by_tier_say_how_they_came_about() {
+        let file = include_str!("../../../../programs/tiered-points.json");
+        let program = Program { version: 1, ..from_json(file).unwrap() };
+        let said = |minor_units| {
+            let rules = Rules { program: &program, others: &[] };
+            words(&reward("tier-points", 1, minor_units), rules, &reader()).detail
+        };
+        assert_eq!(said(10), "for one friend in the tier Bronze");
+        assert_eq!(said(160), "Silver reached: 10 × 15 + 100 = 250 in all, of which you had 90");
+        assert_eq!(said(915), "Gold reached: 50 × 25 + 500 = 1,750 in all, of which you had 835");
+        assert!(said(11).starts_with("what this friend adds"), "{}", said(11));
+    }
+
+    #[test]
+    fn what_is_taken_back_without_a_purchase_is_not_said_to_have_been_refunded() {
+        let program = Program::default();
+        let said = |purchase_id: &str| {
+            let entry = BalanceEntry {
+                kind: EntryKind::Reversal.into(),
+                purchase_id: purchase_id.into(),
+                ..BalanceEntry::default()
+            };
+            words(&entry, Rules { program: &program, others: &[] }, &reader()).detail
+        };
+        assert_eq!(said("order-1"), "the purchase was refunded or disputed");
+        assert_eq!(said(""), "a referral does not count any more");
     }
 }
