@@ -110,6 +110,40 @@ async fn an_operator_sees_who_came_who_brought_them_and_what_they_were_granted()
 }
 
 #[tokio::test]
+async fn the_report_counts_the_referrals_that_its_words_say() {
+    const POINTS: &str = "tiered-points";
+    let (database, server, client) = server_with(&[POINTS]).await;
+    let mut olga = operator(&server, &client).await;
+    let join = async |user_id: &str, email: &str, code: &str| {
+        let request = contract::pb::RegisterUserRequest {
+            user_id: user_id.into(),
+            username: user_id.into(),
+            email: email.into(),
+            program_id: POINTS.into(),
+            referral_code: code.into(),
+            ..Default::default()
+        };
+        client.register(request).await.unwrap()
+    };
+    let code = join("zoe", "zoe@corp.example", "").await.participants[0].code.clone();
+    join("bob", "a.da@gmail.com", &code).await;
+    // The mailbox of bob: rejected when it is made.
+    let last = join("zed", "ADA+second@googlemail.com", &code).await;
+    see_all(&client, &last.consistency_token).await;
+    let page = Browser::shown(&olga.get(&format!("/o/programs/{POINTS}/view")).await);
+    assert_eq!(counter(&page, "referred"), "2");
+    assert!(page.contains("1 rejected"), "{page}");
+    let counted = page.split("Referrals that counted</dt>").nth(1).unwrap();
+    assert_eq!(text(counted.split_once("<dd").unwrap().1.split_once('>').unwrap().1), "1");
+    assert!(
+        page.contains("Without those that were held or rejected when they were made"),
+        "{page}"
+    );
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn the_participants_of_a_program_are_paged() {
     let (database, server, client) = server_with(&[COUNT]).await;
     let mut ann = Browser::new(&server.address);

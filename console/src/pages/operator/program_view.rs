@@ -195,7 +195,7 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
         @match &view.report {
             Ok(report) => {
                 dl.sums {
-                    div { dt { (text::REFERRALS_MADE) } dd.number { (reader.number(report.referrals)) } }
+                    div { dt { (text::REFERRALS_COUNTED) } dd.number { (reader.number(report.referrals)) } }
                     div { dt { (text::OF_THEM_CONVERTED) } dd.number { (reader.number(report.converted)) } }
                     div {
                         dt { (text::OF_REFERRALS_CONVERT) } dd.number #rate {
@@ -212,8 +212,8 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
                         }
                     }
                 }
-                (charts::line(&points(&report.days), "", text::REFERRALS_MADE, reader))
-                p.soft { (text::REFERRALS_MADE_WORDS) }
+                (charts::line(&points(&report.days), "", text::REFERRALS_COUNTED, reader))
+                p.soft { (text::REFERRALS_COUNTED_WORDS) }
             }
             Err(why) => (failed(why)),
         }
