@@ -61,6 +61,9 @@ pub fn done(name: &str) -> Option<&'static str> {
     Some(match name {
         "saved" => "Saved.",
         "email" => "We have sent a mail to the new address. Open its link to confirm the change.",
+        "confirmation" => {
+            "A mail with the link is on its way to your address, unless you had several in the last hour."
+        }
         "password" => "Your password is changed. All other sessions have ended.",
         "session" => "The session has ended.",
         "redeemed" => "It is yours. You find it below.",
@@ -1073,9 +1076,10 @@ pub mod profile {
     pub const EMAIL: &str = "E-mail address";
     pub const EMAIL_WORDS: &str =
         "Another address becomes yours when you open the link that we mail to it.";
-    pub const EMAIL_CONFIRMED: &str = "The address of your account is confirmed.";
-    pub const EMAIL_NOT_CONFIRMED: &str =
-        "The address of your account is not confirmed: open the link that we mailed to it.";
+    pub const EMAIL_CONFIRMED: &str = "This is the address of your account.";
+    pub const EMAIL_NOT_CONFIRMED: &str = "This is the address of your account. It is not confirmed yet: \
+        we mail you a link, and you open it.";
+    pub const MAIL_THE_LINK: &str = "Mail me the link";
     pub const NEW_EMAIL: &str = "New address";
     pub const CONFIRMED: &str = "Confirmed";
     pub const NOT_CONFIRMED: &str = "Not confirmed";

@@ -341,6 +341,7 @@ fn pages() -> Vec<(&'static str, String)> {
         user: Some(user()),
         participants: vec![participant.clone()],
         pending_email: evil(),
+        email: evil(),
         ..Default::default()
     };
     let live = || Live { path: "/live/x".into(), token: EVIL.into() };

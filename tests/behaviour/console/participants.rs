@@ -1,8 +1,11 @@
 //! Pages of participants about what they have earned.
 
+use super::security::user_id_of;
 use super::*;
 
 const LINES: &str = "multi-level-commission";
+/// What the tokens are for that confirm an address.
+const CONFIRM: &str = "confirm_email";
 
 /// Ada, who has brought bob, who has bought so much.
 async fn ada_with_purchases(
@@ -54,10 +57,28 @@ async fn a_statement_says_what_there_was_before_and_after_a_month_and_what_moved
 }
 
 #[tokio::test]
-async fn a_profile_says_whether_the_address_is_confirmed_in_a_whole_sentence() {
-    let (database, server, _, mut ada) = ada_with_purchases(&[]).await;
+async fn a_profile_shows_the_address_and_mails_the_link_that_confirms_it() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[]).await;
     let page = Browser::shown(&ada.get("/profile").await);
-    assert!(page.contains("The address of your account is not confirmed:"), "{page}");
+    for shown in ["ada@example.com", "Not confirmed", "Mail me the link"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert_eq!(
+        testing::mailed_tokens(&database, &user_id_of(&client, "ada").await, CONFIRM).await,
+        0
+    );
+    let sent = ada.fill("/profile", "/profile/confirmation", &[]).await;
+    assert_eq!(sent.status, 303, "{}", sent.text());
+    let user_id = user_id_of(&client, "ada").await;
+    testing::mailed_tokens_come_to(&database, &user_id, CONFIRM, 1).await;
+    // Nobody else is shown the address.
+    assert_eq!(client.user(&user_id).await.unwrap().email, "");
+    let token = testing::issue_token(&database, &user_id, CONFIRM, 900.0).await;
+    let request = contract::pb::ConfirmEmailRequest { token };
+    client.accounts().confirm_email(client.request(request)).await.unwrap();
+    let page = Browser::shown(&ada.get("/profile").await);
+    assert!(page.contains("ada@example.com") && page.contains(">Confirmed<"), "{page}");
+    assert!(!page.contains("Mail me the link"), "{page}");
     server.stop().await;
     database.check().await;
 }
@@ -87,7 +108,7 @@ async fn what_was_not_granted_is_said_with_its_reason_rule_and_cap() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let user_id = super::security::user_id_of(&client, "ada").await;
+    let user_id = user_id_of(&client, "ada").await;
     let request = contract::pb::ListWithheldRewardsRequest {
         program_id: LINES.into(),
         user_id: user_id.clone(),
@@ -133,7 +154,7 @@ async fn a_reward_is_explained_by_the_version_that_granted_it() {
     client.buy("order-2", "bob", "INR", 100_000).await.unwrap();
     super::security::make_operator(&client, "ada").await;
     ada.sign_in("ada", PASSWORD).await;
-    let user_id = super::security::user_id_of(&client, "ada").await;
+    let user_id = user_id_of(&client, "ada").await;
     let own =
         ["", "/earnings", "/statement", "/earnings.csv"].map(|page| format!("/p/{LINES}{page}"));
     for path in own.into_iter().chain([format!("/o/users/{user_id}/balance/{LINES}")]) {
