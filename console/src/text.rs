@@ -1903,7 +1903,14 @@ pub mod operator {
     pub const COUNTERS: &str = "Counters";
     pub const PURCHASES_A_SECOND: &str = "Purchases a second";
     pub const REWARDS_A_SECOND: &str = "Rewards a second";
-    pub const LAST_TEN_SECONDS: &str = "over the last ten seconds";
+    /// Over how much time something is counted.
+    pub fn over_seconds(seconds: u32) -> String {
+        match seconds {
+            0 => "counted while this page is open".into(),
+            1 => "over the last second".into(),
+            _ => format!("over the last {seconds} seconds"),
+        }
+    }
     pub const OPEN_FLAGS: &str = "Open fraud flags";
     pub const PARKED_JOBS: &str = "Parked jobs";
     pub const ALL_IS_WELL: &str = "nothing to do";
