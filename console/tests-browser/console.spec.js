@@ -134,6 +134,29 @@ test("faults of a program stay, however soon it was sent after the last key", as
   faults.none();
 });
 
+test("what has the focus is never behind the bar of a long form", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  await page.setViewportSize({ width: 1440, height: 700 });
+  await page.goto(`/o/programs/${PROGRAM}`);
+  const hidden = [];
+  let seen = 0;
+  await page.locator("#program-form input:not([type=hidden])").first().focus();
+  for (let step = 0; step < 60; step += 1) {
+    const name = await page.evaluate(() => {
+      const active = document.activeElement;
+      const bar = active?.closest("form")?.querySelector(".at-foot");
+      if (!active || !bar || bar.contains(active)) return undefined;
+      const [field, foot] = [active, bar].map((of) => of.getBoundingClientRect());
+      return { name: active.getAttribute("name") ?? "", isHidden: field.bottom > foot.top && field.top < foot.bottom };
+    });
+    if (name) seen += 1;
+    if (name?.isHidden) hidden.push(name.name);
+    await page.keyboard.press("Tab");
+  }
+  expect(seen).toBeGreaterThan(20);
+  expect(hidden).toEqual([]);
+});
+
 test("the log follows what is recorded", async ({ browser }) => {
   const page = await visitor(browser, { storageState: "test-results/operator.json" });
   const faults = watch(page);
