@@ -730,15 +730,20 @@ pub mod participant {
     pub fn people(count: usize) -> String {
         if count == 1 { "1 person".into() } else { format!("{count} people") }
     }
-    pub fn participants(count: &str) -> String {
-        format!("{count} participants")
+    pub fn participants(number: &str, count: i64) -> String {
+        if count == 1 { "1 participant".into() } else { format!("{number} participants") }
+    }
+    pub fn participants_of(shown: &str, all: &str) -> String {
+        format!("{shown} of {all} participants")
     }
     pub fn referred_so_many(count: i32) -> String {
         format!("referred {count}")
     }
-    pub fn leaderboard_words(metric: &str) -> String {
-        format!("By {}.", metric.to_lowercase())
-    }
+    pub const RANKED_BY_POINTS: &str = "Whoever has earned the most points is first.";
+    pub const RANKED_BY_REFERRALS: &str = "Whoever has brought the most people is first.";
+    pub const RANKED_BY_CONVERSIONS: &str =
+        "Whoever has the most referrals that converted is first.";
+    pub const RANKED_BY_EARNINGS: &str = "Whoever has earned the most by rewards is first.";
     pub fn from_tier(tier: &str) -> String {
         format!("From {tier}")
     }
