@@ -678,6 +678,12 @@ pub mod participant {
     pub fn flat(amount: &str) -> String {
         format!("a fixed amount of {amount}")
     }
+    pub fn available_changed(sign: &str, amount: &str) -> String {
+        format!("{sign}{amount} available")
+    }
+    pub fn balance_after(balance: &str) -> String {
+        format!("Balance {balance}")
+    }
     pub fn one_in_tier(tier: &str) -> String {
         format!("for one friend in the tier {tier}")
     }

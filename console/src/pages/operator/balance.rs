@@ -198,7 +198,7 @@ fn ledger(found: &[BalanceEntry], rules: Rules<'_>, reader: &Reader) -> Markup {
                     @if !entry.note.is_empty() { small.break { (entry.note) } }
                 }
                 td.wide { (reader.exact_time(entry.create_time.as_ref())) }
-                td.number { (reader.change(entry.amount.as_ref())) }
+                (entries::amount_cell(entry, reader))
                 td.number.wide { (reader.amount(entry.balance.as_ref())) }
             }
         }

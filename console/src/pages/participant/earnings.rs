@@ -336,7 +336,7 @@ fn row(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Markup {
                 @if entry.expire_time.is_some() { small { (text::expires(&reader.day(entry.expire_time.as_ref()))) } }
             }
             td.wide { (badge(tone, bucket)) }
-            td.number { (reader.change(entry.amount.as_ref())) }
+            (entries::amount_cell(entry, reader))
             td.number.wide { (reader.amount(entry.balance.as_ref())) }
         }
     }

@@ -4,7 +4,7 @@ use contract::pb::{
     BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule, Tier,
     WithheldReason, WithheldReward,
 };
-use maud::html;
+use maud::{Markup, html};
 
 use super::rule;
 use super::rules::total;
@@ -91,9 +91,39 @@ pub fn words(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Words {
                 (BalanceBucket::Reserved, _) => text::UNRESERVED,
                 _ => text::MOVED,
             };
-            of(title, String::new(), Icon::CLOCK, Tone::Info)
+            of(title, moved(entry, reader), Icon::CLOCK, Tone::Info)
         }
         EntryKind::Unspecified => of(text::MOVED, String::new(), Icon::COIN, tone),
+    }
+}
+
+/// What a transfer did to what is available; empty if nothing.
+fn moved(entry: &BalanceEntry, reader: &Reader) -> String {
+    let amount = reader.words(entry.amount.as_ref());
+    match (entry.from_bucket(), entry.bucket()) {
+        (BalanceBucket::Available, _) => text::available_changed("−", &amount),
+        (_, BalanceBucket::Available) => text::available_changed("+", &amount),
+        _ => String::new(),
+    }
+}
+
+/// The amount of an entry. What only moves between parts of the balance is neither gained nor lost.
+#[must_use]
+pub fn change(entry: &BalanceEntry, reader: &Reader) -> Markup {
+    match entry.kind() {
+        EntryKind::Transfer => reader.amount(entry.amount.as_ref()),
+        _ => reader.change(entry.amount.as_ref()),
+    }
+}
+
+/// The cell of an entry's amount. On phones, which have no column for it, the balance after it is below.
+#[must_use]
+pub fn amount_cell(entry: &BalanceEntry, reader: &Reader) -> Markup {
+    html! {
+        td.number {
+            (change(entry, reader))
+            small.phone { (text::balance_after(&reader.words(entry.balance.as_ref()))) }
+        }
     }
 }
 
@@ -260,7 +290,7 @@ pub fn happening(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Hap
         tone,
         what: html! { strong { (title) } @if !detail.is_empty() { ": " (detail) } },
         when: reader.time(entry.create_time.as_ref()),
-        value: reader.change(entry.amount.as_ref()),
+        value: change(entry, reader),
     }
 }
 
@@ -320,6 +350,30 @@ mod tests {
         assert_eq!(said(160), "Silver reached: 10 × 15 + 100 = 250 in all, of which you had 90");
         assert_eq!(said(915), "Gold reached: 50 × 25 + 500 = 1,750 in all, of which you had 835");
         assert!(said(11).starts_with("what this friend adds"), "{}", said(11));
+    }
+
+    #[test]
+    fn what_moves_between_parts_of_a_balance_is_no_gain_and_says_what_it_did_to_what_is_available()
+    {
+        let program = Program::default();
+        let of = |from: BalanceBucket, to: BalanceBucket| {
+            let entry = BalanceEntry {
+                kind: EntryKind::Transfer.into(),
+                amount: Some(Money { currency_code: "INR".into(), minor_units: 3_700 }),
+                from_bucket: from.into(),
+                bucket: to.into(),
+                ..BalanceEntry::default()
+            };
+            let words = words(&entry, Rules { program: &program, others: &[] }, &reader());
+            (words.title, words.detail, change(&entry, &reader()).into_string())
+        };
+        let (title, detail, amount) = of(BalanceBucket::Available, BalanceBucket::Pending);
+        assert_eq!((&*title, &*detail), ("Held back", "−37.00 INR available"));
+        assert!(!amount.contains("good") && !amount.contains('+'), "{amount}");
+        let (title, detail, _) = of(BalanceBucket::Pending, BalanceBucket::Available);
+        assert_eq!((&*title, &*detail), ("Became available", "+37.00 INR available"));
+        let (_, detail, _) = of(BalanceBucket::Pending, BalanceBucket::Reserved);
+        assert_eq!(detail, "");
     }
 
     #[test]

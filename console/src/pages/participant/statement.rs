@@ -217,7 +217,7 @@ fn row(entry: &BalanceEntry, view: &View<'_>, reader: &Reader) -> Markup {
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
             }
             td.wide { (badge(tone, bucket)) }
-            td.number { (reader.change(entry.amount.as_ref())) }
+            (entries::amount_cell(entry, reader))
             td.number.wide { (reader.amount(entry.balance.as_ref())) }
         }
     }
