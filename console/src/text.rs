@@ -622,6 +622,18 @@ pub mod participant {
     pub fn of_places(places: &str) -> String {
         format!("of {places} at most")
     }
+    pub fn no_place_left(places: &str) -> String {
+        format!(
+            "Your code has no place left: {places} people have come by it, or are about to. Nobody else can."
+        )
+    }
+    pub fn more_below(count: i32) -> String {
+        if count == 1 {
+            "1 more below, not shown".into()
+        } else {
+            format!("{count} more below, not shown")
+        }
+    }
     pub fn of_those_referred(percent: i64) -> String {
         format!("{percent}% of those referred")
     }

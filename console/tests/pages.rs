@@ -604,6 +604,7 @@ fn pages() -> Vec<(&'static str, String)> {
                 dashboard::View {
                     scene: scene(),
                     state: &state,
+                    places: Some(0),
                     levels: levels(),
                     days: points(),
                     visits: Ok(12),

@@ -170,6 +170,24 @@ async fn a_reward_is_explained_by_the_version_that_granted_it() {
 }
 
 #[tokio::test]
+async fn a_code_without_a_place_left_is_said_to_have_none() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[]).await;
+    let mut program = client.publish_shipped(LINES).await;
+    program.max_direct_referrals = Some(2);
+    client.publish(program).await.unwrap();
+    let full = "Your code has no place left: 2 people have come by it";
+    let path = format!("/p/{LINES}");
+    let page = Browser::shown(&ada.get(&path).await);
+    assert!(!page.contains(full) && page.contains("id=\"places\""), "{page}");
+    let code = code_of(&client, "ada", LINES).await;
+    client.sign_up(LINES, "cid", &code).await.unwrap();
+    let page = Browser::shown(&ada.get(&path).await);
+    assert!(page.contains(full), "{page}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn an_invitation_says_what_both_sides_get_also_where_its_link_is_shared() {
     let arguments = ["--public-url", "https://rewards.example"].map(String::from).into();
     let database = testing::TestDatabase::new().await;

@@ -187,12 +187,14 @@ impl Following {
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
         let turn = self.visit.turn().await;
-        let (levels, days, visits) = tokio::join!(of.levels(&since), of.days(&since), of.visits());
+        let (levels, days, visits, places) =
+            tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.places(&since));
         drop(turn);
         let rest = [
             dashboard::limits(&Ok(levels?), program, reader),
             dashboard::changed_days(&days?, program, reader),
             dashboard::funnel(&state, &Ok(visits?), reader),
+            dashboard::places(places?, program, reader),
         ];
         let rest: String = rest.into_iter().map(console::Markup::into_string).collect();
         messages.part(rest, token).await?;

@@ -36,14 +36,21 @@ pub(in crate::api::console) async fn show(
     let (state, token) = present(&visit, &program_id, &user_id).await?;
     let of = Of { visit: &visit, program: &at.program, user_id: &user_id };
     let since = consistency_token(visit.console().context(), state.position);
-    let (levels, days, visits, feed) =
-        tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.feed(&since));
+    let (levels, days, visits, feed, places) = tokio::join!(
+        of.levels(&since),
+        of.days(&since),
+        of.visits(),
+        of.feed(&since),
+        of.places(&since)
+    );
     let live = Live { path: format!("/live/participant/{program_id}"), token };
     // A page without it is better than none.
     let celebration = of.celebration(&since, None).await.unwrap_or_default();
     let view = View {
         scene: at.scene(),
         state: &state,
+        // A page that offers the code is better than none.
+        places: places.unwrap_or_default(),
         levels: part(levels),
         days: part(days),
         visits: part(visits),
@@ -130,6 +137,19 @@ impl Of<'_> {
         let unseen = self.visit.look(request).await?.unseen_tier;
         let (keys, reader) = (self.visit.form(), self.visit.reader());
         Ok(dashboard::celebration(self.program, &unseen, &keys, into, reader))
+    }
+
+    /// How many more people can come by the code; `None` for any number.
+    pub(in crate::api::console) async fn places(&self, since: &str) -> Result<Option<i32>, Status> {
+        if self.program.max_direct_referrals.or(self.program.max_uses_per_code).is_none() {
+            return Ok(None);
+        }
+        let request = pb::GetReferralStatsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            consistency_token: since.into(),
+        };
+        Ok(self.visit.look(request).await?.remaining_uses)
     }
 
     /// How often the link was opened, ever.
