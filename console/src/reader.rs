@@ -260,6 +260,13 @@ pub fn month_name(month: &str) -> String {
     first.map_or_else(|_| month.into(), |first| first.strftime("%B %Y").to_string())
 }
 
+/// A day of the contract, as `2026-11-28`, in a sentence: `28 November 2026`.
+#[must_use]
+pub fn long_date(date: &str) -> String {
+    let parsed = date.parse::<jiff::civil::Date>();
+    parsed.map_or_else(|_| date.into(), |date| date.strftime("%-d %B %Y").to_string())
+}
+
 /// A day of the contract, as `2026-11-28`, for a chart: `28 Nov`.
 #[must_use]
 pub fn short_date(date: &str) -> String {

@@ -11,7 +11,7 @@ use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, badge, empty, failed, live_mark, table, table_foot};
-use crate::reader::Reader;
+use crate::reader::{Reader, long_date};
 use crate::text::{participant as text, statement};
 
 /// How many people the bars show.
@@ -71,7 +71,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let View { scene, as_of, as_of_fault, figures, live } = view;
     let program = scene.program;
     let csv = reader.to(&scene.path("earnings.csv"));
-    // What is by week and by person is of the present.
+    // What is by week and by person, what was not granted, and the ledger are of the present.
     let is_past = !as_of.is_empty();
     let of_weeks = if is_past { text::OF_PRESENT } else { text::LAST_WEEKS };
     let all = if is_past { None } else { figures.levels.as_deref().ok() };
@@ -103,8 +103,8 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 }
             }
         }
-        (withheld(&figures.withheld, figures.rules(program), reader))
-        (ledger(&figures.ledger, figures.rules(program), reader))
+        (withheld(&figures.withheld, is_past, figures.rules(program), reader))
+        (ledger(&figures.ledger, is_past, figures.rules(program), reader))
     };
     let page =
         Page { reader, title: text::EARNINGS, live, done: None, celebration: None, shared: None };
@@ -119,8 +119,8 @@ pub fn changed(figures: &Figures, program: &Program, reader: &Reader) -> Markup 
         (weeks(&figures.weeks, program, reader))
         (by_level(&figures.levels, reader))
         (by_person(&figures.people, figures.levels.as_deref().ok(), program, reader))
-        (withheld(&figures.withheld, figures.rules(program), reader))
-        (ledger(&figures.ledger, figures.rules(program), reader))
+        (withheld(&figures.withheld, false, figures.rules(program), reader))
+        (ledger(&figures.ledger, false, figures.rules(program), reader))
     }
 }
 
@@ -138,6 +138,7 @@ fn weeks(weeks: &Result<Vec<Point>, String>, program: &Program, reader: &Reader)
 /// What was not granted of late, and why; an empty place if nothing was withheld.
 fn withheld(
     found: &Result<Vec<WithheldReward>, String>,
+    is_past: bool,
     rules: Rules<'_>,
     reader: &Reader,
 ) -> Markup {
@@ -147,7 +148,13 @@ fn withheld(
     };
     html! {
         section.card.flush #withheld hidden[found.is_empty()] {
-            div.card-head { div { h2 { (text::WITHHELD) } p { (text::WITHHELD_WORDS) } } }
+            div.card-head {
+                div {
+                    h2 { (text::WITHHELD) }
+                    p { (text::WITHHELD_WORDS) }
+                    @if is_past { p { (text::OF_PRESENT) } }
+                }
+            }
             ul.feed role="list" {
                 @for of in found { (entries::withheld_happening(of, true, rules, reader).html(None)) }
             }
@@ -161,7 +168,7 @@ fn choice(scene: &Scene<'_>, as_of: &str, as_of_fault: Option<&str>, reader: &Re
     let described = as_of_fault.map(|_| "as-of-fault");
     html! {
         div.card-head {
-            h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(as_of)) } }
+            h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(&long_date(as_of))) } }
             form.row method="get" action=(action) {
                 label.unseen for="as_of" { (text::AS_OF_DAY) }
                 input.input.short #as_of name="as_of" type="date" value=(as_of)
@@ -284,10 +291,15 @@ pub fn name(of: &ReferralDetail) -> &str {
         .unwrap_or(text::SOMEBODY)
 }
 
-fn ledger(ledger: &Result<Ledger, String>, rules: Rules<'_>, reader: &Reader) -> Markup {
+fn ledger(
+    ledger: &Result<Ledger, String>,
+    is_past: bool,
+    rules: Rules<'_>,
+    reader: &Reader,
+) -> Markup {
     html! {
         section.card.flush #ledger {
-            div.card-head { h2 { (text::LEDGER) } }
+            div.card-head { div { h2 { (text::LEDGER) } @if is_past { p { (text::OF_PRESENT) } } } }
             @match ledger {
                 Ok(ledger) => (entries_of(ledger, rules, reader)),
                 Err(why) => (failed(why)),
