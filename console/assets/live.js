@@ -11,7 +11,8 @@
 //   without harm, as an element that is there is never put in again.
 // - Message `beat`: the stream is alive. `reload`: the token is of no use any more; the page fetches itself.
 //   `wait`: other pages of the session have taken the place of this one; it comes back after so many seconds.
-//   `end`: the session or the permission has ended; its data is the address to go to.
+//   `end`: the session or the permission has ended; its data is the address to go to, from where signing in leads
+//   back to this page.
 // - `done=…` in the address is a notice that the page shows. It is taken out of the address once it was shown.
 // - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
 // - Forms with `data-mirror` are the same thing in several forms: when one is edited, the server writes the others.
@@ -111,7 +112,7 @@ const live = {
     on("end", (address) => {
       this.stop();
       say("closed");
-      location.assign(address || location.href);
+      location.assign(address ? andBack(address) : location.href);
     });
   },
 
@@ -258,6 +259,22 @@ let shown = location.pathname + location.search;
 function unnoticed(address) {
   const url = new URL(address);
   if (url.searchParams.has("done")) url.searchParams.delete("done");
+  return url.href;
+}
+
+/** The address of the page for signing in, with this page as where to go on. @param {string} address */
+function andBack(address) {
+  const url = new URL(address, document.baseURI);
+  const signIn = "/sign-in";
+  if (!url.pathname.endsWith(signIn)) return url.href;
+  // Paths of the server begin below its root.
+  const root = url.pathname.slice(0, -signIn.length);
+  const path = location.pathname.slice(root.length);
+  const here = path + location.search.replaceAll("+", "%20");
+  // The server takes these letters only.
+  const isPlain = (/** @type {string} */ text) => /^[\w/.~?=&%-]+$/.test(text);
+  const next = [here, path].find(isPlain);
+  if (next && next !== "/") url.searchParams.set("next", next);
   return url.href;
 }
 

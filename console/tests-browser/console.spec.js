@@ -467,8 +467,11 @@ test("a session that is ended elsewhere takes its open pages along", async ({ br
   await other.waitForURL("**/p/**");
   await other.goto("/profile");
   await other.locator("form[action='/profile/sessions'] button").first().click();
-  await page.waitForURL("**/sign-in?ended=1");
+  await page.waitForURL((url) => url.pathname === "/sign-in" && url.searchParams.get("ended") === "1");
   await expect(page.getByText("Your session has ended.")).toBeVisible();
+  // Who signs in again goes on where they were.
+  const next = new URL(page.url()).searchParams.get("next");
+  expect(next).toBe(`/p/${PROGRAM}`);
 });
 
 test("a tier that is reached is celebrated once, and also if it was reached while away", async ({ browser }) => {
