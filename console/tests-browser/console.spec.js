@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, call, check, codeOf, follows, fresh, join, operator, record, refer, signIn, visitor, watch,
+  buy, call, check, codeOf, follows, fresh, idOf, join, operator, record, refer, signIn, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
@@ -98,6 +98,40 @@ test("a program is edited as form and as JSON, and published after a look at wha
   await page.getByRole("button", { name: "Publish version 1" }).click();
   await expect(page.getByText("Published. It is in force now.")).toBeVisible();
   faults.none();
+});
+
+test("no amount is cut on a phone, however long names and amounts are", async ({ browser }) => {
+  const long = fresh("wilhelmina.featherstonehaugh");
+  const people = await browser.newPage();
+  await join(people, long, PROGRAM);
+  const friend = fresh("bartholomew.montgomery.smythe");
+  await join(await browser.newPage(), friend, PROGRAM, await codeOf(people));
+  buy(friend, 123_456_789, "INR");
+  const { user } = call("AccountService/FindUser", { username: long });
+  const id = idOf(user);
+  const staff = await visitor(browser, { storageState: "test-results/operator.json" });
+  const pages = ["", "/earnings", "/statement", "/referrals", "/leaderboard", "/rules"];
+  const looked = [
+    ...pages.map((page) => [people, `/p/${PROGRAM}${page}`]),
+    ...[`/o/users/${id}`, `/o/users/${id}/balance/${PROGRAM}`, `/o/programs/${PROGRAM}/view`, "/o/payouts"]
+      .map((path) => [staff, path]),
+  ];
+  const cut = [];
+  for (const [page, path] of looked) {
+    await page.setViewportSize({ width: 360, height: 800 });
+    await page.goto(path);
+    const found = await page.evaluate(() => {
+      const amounts = [...document.querySelectorAll(".amount")].filter((amount) => amount.checkVisibility());
+      const out = amounts.filter((amount) => {
+        const frame = amount.closest(".table-frame, .card, .counter-card, .hero");
+        if (!frame) return false;
+        return amount.getBoundingClientRect().right > frame.getBoundingClientRect().right + 1;
+      });
+      return out.map((amount) => amount.textContent);
+    });
+    if (found.length > 0) cut.push(`${path}: ${found.join(", ")}`);
+  }
+  expect(cut).toEqual([]);
 });
 
 test("faults of a program stay, however soon it was sent after the last key", async ({ browser }) => {

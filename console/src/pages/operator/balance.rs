@@ -184,7 +184,7 @@ fn rewards(found: &[Reward], view: &View<'_>, reader: &Reader) -> Markup {
 fn ledger(found: &[BalanceEntry], rules: Rules<'_>, reader: &Reader) -> Markup {
     let head = html! {
         th scope="col" { (text::ENTRY) }
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th.number scope="col" { (text::AMOUNT) }
         th.number.wide scope="col" { (text::BALANCE) }
     };
@@ -194,10 +194,11 @@ fn ledger(found: &[BalanceEntry], rules: Rules<'_>, reader: &Reader) -> Markup {
             tr {
                 th scope="row" {
                     (words.title)
+                    small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                     @if !words.detail.is_empty() { small.break { (words.detail) } }
                     @if !entry.note.is_empty() { small.break { (entry.note) } }
                 }
-                td.wide { (reader.exact_time(entry.create_time.as_ref())) }
+                td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
                 (entries::amount_cell(entry, reader))
                 td.number.wide { (reader.amount(entry.balance.as_ref())) }
             }

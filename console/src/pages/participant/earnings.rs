@@ -313,7 +313,7 @@ fn entries_of(ledger: &Ledger, rules: Rules<'_>, reader: &Reader) -> Markup {
         return empty(Icon::COIN, text::NOTHING_EARNED, text::NOTHING_EARNED_WORDS, &html! {});
     }
     let head = html! {
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
@@ -338,10 +338,10 @@ fn row(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Markup {
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr id=(entries::entry_id(entry)) {
-            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
-                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
+                small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                 @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
                 @if !entry.note.is_empty() { small.break { (entry.note) } }

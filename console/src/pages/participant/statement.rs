@@ -192,7 +192,7 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
         return empty(Icon::COIN, text::NO_ENTRIES, text::NO_ENTRIES_WORDS, &html! {});
     }
     let head = html! {
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
@@ -209,10 +209,10 @@ fn row(entry: &BalanceEntry, view: &View<'_>, reader: &Reader) -> Markup {
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr {
-            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
-                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
+                small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                 @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
             }
