@@ -1,5 +1,5 @@
-//! Charts, as SVG that the style sheet colours. Every chart has its values as a table, too, for those who cannot see it,
-//! who do not point at it, or who want the numbers. So the points of a chart are no stops of the keyboard.
+//! Charts, as SVG that the style sheet colours. Every chart has its values as a table, too, for those who cannot see
+//! it, who do not point at it, or who want the numbers. So the points of a chart are no stops of the keyboard.
 
 use std::fmt::Write;
 

@@ -160,7 +160,7 @@ impl Reader {
     /// An amount of so many minor units.
     #[must_use]
     pub fn amount_of(&self, minor_units: impl Into<i128>, unit: &str) -> Markup {
-        let minor_units = minor_units.into();
+        let minor_units: i128 = minor_units.into();
         html! {
             span.amount { (self.minor(minor_units, unit)) small { (unit_of(minor_units, unit)) } }
         }

@@ -1965,8 +1965,8 @@ pub mod operator {
     pub const NOBODY_TAKES_PART_WORDS: &str =
         "Whoever signs up with a code of this program, or joins it, stands here.";
     pub const REFERRALS_COUNTED: &str = "Referrals that counted";
-    pub const REFERRALS_COUNTED_WORDS: &str = "Without those that were held or rejected when they were made: they count once they are released. \
-        Those that were rejected later stay in the number.";
+    pub const REFERRALS_COUNTED_WORDS: &str = "Without those that were held or rejected when they \
+        were made: they count once they are released. Those that were rejected later stay in the number.";
     pub const OF_THEM_CONVERTED: &str = "Converted of these";
     pub const OF_REFERRALS_CONVERT: &str = "Conversion rate";
     pub const REGISTERED: &str = "Registered";

@@ -428,17 +428,17 @@ mod tests {
                 &[
                     "Your friend gets 2 credits for their first purchase.",
                     "You get 2 credits for the first purchase of each friend.",
-                ],
+                ][..],
             ),
             (
                 commission,
                 &[
                     "You get 5% of what your friends buy, up to 1,000.00 INR in all.",
                     "You get 1% of what their friends buy, up to 1,000.00 INR in all.",
-                ],
+                ][..],
             ),
-            (count, &["You get 1 referral for each friend who joins."]),
-            (tiered, &["You get points for each friend, by the tier that you have reached."]),
+            (count, &["You get 1 referral for each friend who joins."][..]),
+            (tiered, &["You get points for each friend, by the tier that you have reached."][..]),
         ] {
             let id = &program.program_id;
             assert_eq!(rewards(To::Participant, &program, &reader), expected, "{id}");
