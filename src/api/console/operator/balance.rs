@@ -153,7 +153,7 @@ async fn balance(
     let sources = rewards.iter().flatten().map(|of| &*of.source_user_id);
     let reader =
         knowing(visit, Ids::of(sources.chain(approvals.iter().flat_map(of_approval)))).await;
-    let found = entries.as_ref().map_or(&[][..], |found| &found.entries);
+    let found = entries.as_ref().map_or(&[][..], |found| found.entries.as_slice());
     let others = versions::others(visit, &program, versions::of_entries(found)).await;
     let view = View {
         user: &user.user.unwrap_or_default(),

@@ -95,7 +95,7 @@ pub(in crate::api::console) async fn figures(
         of.withheld(since, WITHHELD),
         ledger(of, page_token, since),
     );
-    let entries = ledger.as_ref().map_or(&[][..], |found| &found.entries);
+    let entries = ledger.as_ref().map_or(&[][..], |found| found.entries.as_slice());
     let wanted = versions::of_entries(entries)
         .chain(versions::of_withheld(withheld.as_deref().unwrap_or_default()));
     let others = versions::others(visit, program, wanted).await;

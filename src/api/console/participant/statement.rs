@@ -56,7 +56,7 @@ pub(super) async fn show(
         seconds,
         nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
     };
-    let entries = statement.as_ref().map_or(&[][..], |found| &found.entries);
+    let entries = statement.as_ref().map_or(&[][..], |found| found.entries.as_slice());
     let others = versions::others(&visit, &at.program, versions::of_entries(entries)).await;
     let view = View {
         scene: at.scene(),
