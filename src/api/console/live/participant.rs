@@ -169,12 +169,12 @@ impl Following {
         let has_referral = happened.iter().any(|of| matches!(of, Change::Referral(_)));
         let people = if has_referral { of.recent_referrals(&since).await? } else { Vec::new() };
         let wanted = happened.iter().filter_map(|change| match change {
-            Change::Entry(entry) => Some(entry.reward.as_ref()?.program_version),
+            Change::Entry(entry) => entry.reward.as_ref().map(|reward| reward.program_version),
             Change::Withheld(of) => Some(of.program_version),
             _ => None,
         });
         // A version that was published since the page was made is among them, too.
-        let others = versions::others(&self.visit, program, wanted).await;
+        let others = versions::others(&self.visit, program, wanted.collect()).await;
         let rules = Rules { program, others: &others };
         for change in happened {
             html += &self.line(change, rules, &people);

@@ -213,7 +213,8 @@ impl Of<'_> {
         let reader = self.visit.reader();
         let time = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
         let (entries, withheld) = (entries?.entries, withheld?);
-        let wanted = versions::of_entries(&entries).chain(versions::of_withheld(&withheld));
+        let mut wanted = versions::of_entries(&entries);
+        wanted.extend(versions::of_withheld(&withheld));
         let others = versions::others(self.visit, self.program, wanted).await;
         let rules = Rules { program: self.program, others: &others };
         let mut feed = Vec::new();

@@ -96,8 +96,8 @@ pub(in crate::api::console) async fn figures(
         ledger(of, page_token, since),
     );
     let entries = ledger.as_ref().map_or(&[][..], |found| found.entries.as_slice());
-    let wanted = versions::of_entries(entries)
-        .chain(versions::of_withheld(withheld.as_deref().unwrap_or_default()));
+    let mut wanted = versions::of_entries(entries);
+    wanted.extend(versions::of_withheld(withheld.as_deref().unwrap_or_default()));
     let others = versions::others(visit, program, wanted).await;
     Figures {
         buckets: part(buckets.map(|found| found.buckets.into_iter().next().unwrap_or_default())),

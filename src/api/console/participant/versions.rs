@@ -6,17 +6,14 @@ use crate::api::console::visit::Visit;
 use crate::api::pb;
 
 /// The versions by which entries of the ledger were granted.
-pub(in crate::api::console) fn of_entries(
-    entries: &[pb::BalanceEntry],
-) -> impl Iterator<Item = i32> {
-    entries.iter().filter_map(|entry| Some(entry.reward.as_ref()?.program_version))
+pub(in crate::api::console) fn of_entries(entries: &[pb::BalanceEntry]) -> BTreeSet<i32> {
+    let rewards = entries.iter().filter_map(|entry| entry.reward.as_ref());
+    rewards.map(|reward| reward.program_version).collect()
 }
 
 /// The versions by which rewards were computed that were withheld.
-pub(in crate::api::console) fn of_withheld(
-    withheld: &[pb::WithheldReward],
-) -> impl Iterator<Item = i32> {
-    withheld.iter().map(|of| of.program_version)
+pub(in crate::api::console) fn of_withheld(withheld: &[pb::WithheldReward]) -> BTreeSet<i32> {
+    withheld.iter().map(|of| of.program_version).collect()
 }
 
 /// Reads the versions that are wanted and not known yet, each once, and adds them to those that are known. One that
@@ -25,11 +22,10 @@ pub(in crate::api::console) async fn add(
     visit: &Visit,
     program: &pb::Program,
     known: &mut Vec<pb::Program>,
-    wanted: impl Iterator<Item = i32>,
+    wanted: BTreeSet<i32>,
 ) {
-    let wanted: BTreeSet<i32> = wanted.filter(|version| *version != program.version).collect();
     for version in wanted {
-        if known.iter().any(|of| of.version == version) {
+        if version == program.version || known.iter().any(|of| of.version == version) {
             continue;
         }
         let program_id = program.program_id.clone();
@@ -43,7 +39,7 @@ pub(in crate::api::console) async fn add(
 pub(in crate::api::console) async fn others(
     visit: &Visit,
     program: &pb::Program,
-    wanted: impl Iterator<Item = i32>,
+    wanted: BTreeSet<i32>,
 ) -> Vec<pb::Program> {
     let mut known = Vec::new();
     add(visit, program, &mut known, wanted).await;
