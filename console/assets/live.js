@@ -11,7 +11,8 @@
 //   without harm, as an element that is there is never put in again.
 // - Message `beat`: the stream is alive. `reload`: the token is of no use any more; the page fetches itself.
 //   `wait`: other pages of the session have taken the place of this one; it comes back after so many seconds.
-//   `end`: the session or the permission has ended; its data is the address to go to.
+//   `end`: the session or the permission has ended; its data is the address to go to, from where signing in leads
+//   back to this page.
 // - `done=…` in the address is a notice that the page shows. It is taken out of the address once it was shown.
 // - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
 // - Forms with `data-mirror` are the same thing in several forms: when one is edited, the server writes the others.
@@ -113,7 +114,7 @@ const live = {
     on("end", (address) => {
       this.stop();
       say("closed");
-      location.assign(address || location.href);
+      location.assign(address ? andBack(address) : location.href);
     });
   },
 
@@ -263,6 +264,22 @@ function unnoticed(address) {
   return url.href;
 }
 
+/** The address of the page for signing in, with this page as where to go on. @param {string} address */
+function andBack(address) {
+  const url = new URL(address, document.baseURI);
+  const signIn = "/sign-in";
+  if (!url.pathname.endsWith(signIn)) return url.href;
+  // Paths of the server begin below its root.
+  const root = url.pathname.slice(0, -signIn.length);
+  const path = location.pathname.slice(root.length);
+  const here = path + location.search.replaceAll("+", "%20");
+  // The server takes these letters only.
+  const isPlain = (/** @type {string} */ text) => /^[\w/.~?=&%-]+$/.test(text);
+  const next = [here, path].find(isPlain);
+  if (next && next !== "/") url.searchParams.set("next", next);
+  return url.href;
+}
+
 /** Fetches the page again, as its stream cannot be continued. */
 async function refresh() {
   live.stop();
@@ -300,6 +317,7 @@ function show(next, address, isAnswer = false) {
   }
   // Who decides about an entry of a queue goes on with the one that takes its place.
   const at = address ? focused() : -1;
+  forgetEdits();
   const change = () => {
     if (place && place !== location.href) history.pushState(null, "", place);
     document.title = next.title;
@@ -350,6 +368,8 @@ async function send(event) {
   const fields = new FormData(form, button);
   if ("theme" in form.dataset) choose(String(fields.get("theme") ?? ""), form);
   const isQuiet = "quiet" in form.dataset;
+  const isMirrored = "mirror" in form.dataset;
+  if (isMirrored) forgetEdits();
   for (const busy of [form, button]) busy?.setAttribute("aria-busy", "true");
   try {
     const body = new URLSearchParams();
@@ -364,6 +384,8 @@ async function send(event) {
   } catch {
     // The command may have been carried out. Sending the form again repeats it under the same request id.
     if (!isQuiet) toast(words().failed, true);
+    // The page stays, so the other forms still have to become like this one.
+    if (isMirrored) mirrorSoon(form);
   } finally {
     for (const busy of [form, button]) busy?.removeAttribute("aria-busy");
   }
@@ -400,10 +422,19 @@ async function mirror(form) {
 /** @param {Event} event */
 function edited(event) {
   const form = event.target instanceof Element ? event.target.closest("form[data-mirror]") : null;
-  if (!(form instanceof HTMLFormElement)) return;
+  if (form instanceof HTMLFormElement) mirrorSoon(form);
+}
+
+/** Writes the other forms anew once nobody types any more. @param {HTMLFormElement} form */
+function mirrorSoon(form) {
+  forgetEdits();
+  mirrored.timer = setTimeout(() => void mirror(form), MIRROR_MS);
+}
+
+/** Whoever has sent the form waits for its answer: no edit from before may take the answer's place, faults and all. */
+function forgetEdits() {
   clearTimeout(mirrored.timer);
   mirrored.changes += 1;
-  mirrored.timer = setTimeout(() => void mirror(form), MIRROR_MS);
 }
 
 // ---- small things -------------------------------------------------------------------------------

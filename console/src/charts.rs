@@ -1,5 +1,5 @@
-//! Charts, as SVG that the style sheet colours. Every chart has its values as a table, too, for those who cannot see it
-//! and for those who want the numbers.
+//! Charts, as SVG that the style sheet colours. Every chart has its values as a table, too, for those who cannot see
+//! it, who do not point at it, or who want the numbers. So the points of a chart are no stops of the keyboard.
 
 use std::fmt::Write;
 
@@ -101,7 +101,7 @@ impl Canvas {
         let every = points.len().div_ceil(self.labels).max(1);
         let ticks = (0..).map(|tick| bottom.saturating_add(step.saturating_mul(tick)));
         html! {
-            svg class=(self.class) viewBox={ "0 0 " (width) " " (height) } role="group" aria-label=(title) {
+            svg class=(self.class) viewBox={ "0 0 " (width) " " (height) } role="img" aria-label=(title) {
                 @for tick in ticks.take_while(|tick| *tick <= top).take(12) {
                     path.rule d={ "M" (LEFT) " " (y(tick)) "H" (width - RIGHT) } {}
                     text.end x=(LEFT - 8) y=(y(tick) + 4) { (short(tick, unit, reader)) }
@@ -136,7 +136,7 @@ impl Canvas {
         let (middle, above) = (x.clamp(LEFT + TIP, self.width - RIGHT - TIP), (y - 34).max(0));
         let value = reader.minor(point.minor_units, unit);
         html! {
-            g.point.last[is_last] tabindex="0" role="img" aria-label={ (point.label) ": " (value) } {
+            g.point.last[is_last] {
                 rect.reach x=(x - reach / 2) y=(TOP) width=(reach.max(4)) height=(self.height - TOP - BOTTOM) {}
                 circle.mark cx=(x) cy=(y) r="4" {}
                 g.tip {
@@ -287,6 +287,7 @@ mod tests {
                 .map(|minor_units| Point { label: "1 Nov".into(), minor_units: *minor_units })
                 .collect();
             let svg = line(&points, "USD", "Earned", &reader).into_string();
+            assert_eq!(svg.matches("tabindex").count(), 1, "only the table takes the focus");
             for y in svg.split("cy=\"").skip(1) {
                 let y: i64 = y.split('"').next().and_then(|y| y.parse().ok()).unwrap_or(-1);
                 assert!((0..=220).contains(&y), "{values:?}: {y}");

@@ -145,7 +145,8 @@ impl Reader {
     pub fn words(&self, amount: Option<&Money>) -> String {
         let Some(amount) = amount else { return "0".into() };
         let unit = &amount.currency_code;
-        format!("{} {}", self.minor(amount.minor_units, unit), unit_name(unit))
+        let name = unit_of(amount.minor_units.into(), unit);
+        format!("{} {name}", self.minor(amount.minor_units, unit))
     }
 
     /// An amount.
@@ -159,8 +160,9 @@ impl Reader {
     /// An amount of so many minor units.
     #[must_use]
     pub fn amount_of(&self, minor_units: impl Into<i128>, unit: &str) -> Markup {
+        let minor_units: i128 = minor_units.into();
         html! {
-            span.amount { (self.minor(minor_units, unit)) small { (unit_name(unit)) } }
+            span.amount { (self.minor(minor_units, unit)) small { (unit_of(minor_units, unit)) } }
         }
     }
 
@@ -177,7 +179,7 @@ impl Reader {
         };
         let sign = if minor > 0 { "+" } else { "" };
         html! {
-            span class=(class) { (sign) (self.minor(minor, unit)) small { (unit_name(unit)) } }
+            span class=(class) { (sign) (self.minor(minor, unit)) small { (unit_of(minor.into(), unit)) } }
         }
     }
 
@@ -258,6 +260,13 @@ pub fn month_name(month: &str) -> String {
     first.map_or_else(|_| month.into(), |first| first.strftime("%B %Y").to_string())
 }
 
+/// A day of the contract, as `2026-11-28`, in a sentence: `28 November 2026`.
+#[must_use]
+pub fn long_date(date: &str) -> String {
+    let parsed = date.parse::<jiff::civil::Date>();
+    parsed.map_or_else(|_| date.into(), |date| date.strftime("%-d %B %Y").to_string())
+}
+
 /// A day of the contract, as `2026-11-28`, for a chart: `28 Nov`.
 #[must_use]
 pub fn short_date(date: &str) -> String {
@@ -309,6 +318,15 @@ pub fn places(unit: &str) -> usize {
     usize::try_from(decimals(unit)).unwrap_or_default()
 }
 
+/// A unit behind an amount: one of a program's own is in the singular behind 1, as in `1 point`.
+#[must_use]
+pub fn unit_of(minor_units: i128, unit: &str) -> String {
+    let name = unit_name(unit);
+    let is_one = minor_units.unsigned_abs() == 1 && name != unit;
+    let single = name.strip_suffix('s').filter(|rest| is_one && !rest.ends_with(['s', 'u', 'i']));
+    single.map_or_else(|| name.clone(), str::to_owned)
+}
+
 /// A unit for people: currencies by their code, units of programs in lower case.
 #[must_use]
 pub fn unit_name(unit: &str) -> String {
@@ -343,6 +361,16 @@ mod tests {
             ("", i64::MIN, "POINTS", "−9,223,372,036,854,775,808"),
         ] {
             assert_eq!(reader(languages).minor(minor, unit), expected, "{languages} {unit}");
+        }
+        for (minor_units, unit, expected) in [
+            (1, "POINTS", "1 point"),
+            (-1, "REFERRALS", "−1 referral"),
+            (2, "POINTS", "2 points"),
+            (1, "BONUS", "1 bonus"),
+            (1, "JPY", "1 JPY"),
+        ] {
+            let amount = Money { currency_code: unit.into(), minor_units };
+            assert_eq!(reader("en").words(Some(&amount)), expected);
         }
         assert_eq!(reader("en").percent(500), "5%");
         assert_eq!(reader("en").percent(1_250), "12.5%");

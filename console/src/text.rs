@@ -73,6 +73,9 @@ pub fn done(name: &str) -> Option<&'static str> {
     Some(match name {
         "saved" => "Saved.",
         "email" => "We have sent a mail to the new address. Open its link to confirm the change.",
+        "confirmation" => {
+            "A mail with the link is on its way to your address, unless you had several in the last hour."
+        }
         "password" => "Your password is changed. All other sessions have ended.",
         "session" => "The session has ended.",
         "redeemed" => "It is yours. You find it below.",
@@ -577,6 +580,7 @@ pub mod participant {
     pub const OWN_PURCHASE: &str = "Your own purchase";
     pub const TAKEN_BACK: &str = "Taken back";
     pub const TAKEN_BACK_WORDS: &str = "the purchase was refunded or disputed";
+    pub const TAKEN_BACK_REFERRAL: &str = "a referral does not count any more";
     pub const REDEEMED: &str = "Redeemed in the store";
     pub const ADJUSTED: &str = "Adjusted";
     pub const EXPIRED: &str = "Expired";
@@ -590,6 +594,8 @@ pub mod participant {
     pub const OF_PRESENT: &str = "At present, whatever day is chosen above";
     pub const COUNTED: &str = "one for each referral";
     pub const BY_TIER: &str = "by your tier";
+    pub const BY_FORMULA: &str = "what this friend adds to your points in all: friends × the points for \
+        each in your tier, and what that tier gives at once";
     pub const SOMEBODY: &str = "Somebody";
     pub const REFERRALS_WORDS: &str = "The people who came by your code, the newest first.";
     pub const AS_A_TREE: &str = "As a tree";
@@ -647,6 +653,18 @@ pub mod participant {
     pub fn of_places(places: &str) -> String {
         format!("of {places} at most")
     }
+    pub fn no_place_left(places: &str) -> String {
+        format!(
+            "Your code has no place left: {places} people have come by it, or are about to. Nobody else can."
+        )
+    }
+    pub fn more_below(count: i32) -> String {
+        if count == 1 {
+            "1 more below, not shown".into()
+        } else {
+            format!("{count} more below, not shown")
+        }
+    }
     pub fn of_those_referred(percent: i64) -> String {
         format!("{percent}% of those referred")
     }
@@ -703,6 +721,22 @@ pub mod participant {
     pub fn flat(amount: &str) -> String {
         format!("a fixed amount of {amount}")
     }
+    pub fn available_changed(sign: &str, amount: &str) -> String {
+        format!("{sign}{amount} available")
+    }
+    pub fn balance_after(balance: &str) -> String {
+        format!("Balance {balance}")
+    }
+    pub fn one_in_tier(tier: &str) -> String {
+        format!("for one friend in the tier {tier}")
+    }
+    /// The formula of tiers: friends × points for each + what the tier gives at once.
+    pub fn tier_sum(friends: &str, each: &str, at_once: &str, points: &str) -> String {
+        format!("{friends} × {each} + {at_once} = {points}")
+    }
+    pub fn tier_reached(tier: &str, sum: &str, before: &str) -> String {
+        format!("{tier} reached: {sum} in all, of which you had {before}")
+    }
     pub fn by_rule(rule: &str, version: i32) -> String {
         format!("by the rule {rule} of version {version}")
     }
@@ -745,15 +779,20 @@ pub mod participant {
     pub fn people(count: usize) -> String {
         if count == 1 { "1 person".into() } else { format!("{count} people") }
     }
-    pub fn participants(count: &str) -> String {
-        format!("{count} participants")
+    pub fn participants(number: &str, count: i64) -> String {
+        if count == 1 { "1 participant".into() } else { format!("{number} participants") }
+    }
+    pub fn participants_of(shown: &str, all: &str) -> String {
+        format!("{shown} of {all} participants")
     }
     pub fn referred_so_many(count: i32) -> String {
         format!("referred {count}")
     }
-    pub fn leaderboard_words(metric: &str) -> String {
-        format!("By {}.", metric.to_lowercase())
-    }
+    pub const RANKED_BY_POINTS: &str = "Whoever has earned the most points is first.";
+    pub const RANKED_BY_REFERRALS: &str = "Whoever has brought the most people is first.";
+    pub const RANKED_BY_CONVERSIONS: &str =
+        "Whoever has the most referrals that converted is first.";
+    pub const RANKED_BY_EARNINGS: &str = "Whoever has earned the most by rewards is first.";
     pub fn from_tier(tier: &str) -> String {
         format!("From {tier}")
     }
@@ -841,7 +880,6 @@ pub mod rules {
     pub const YOU_HAVE: &str = "You have";
     pub const WHEN_DO_I_GET: &str = "When do I get something?";
     pub const ANY_PURCHASE: &str = "Does every purchase count?";
-    pub const EVERY_AMOUNT: &str = "Yes, of any amount.";
     pub const FIRST_TOO_SMALL: &str = "What if the first purchase is too small?";
     pub const SMALL_PURCHASES_WAIT: &str =
         "Nothing is lost: the first purchase that is large enough counts.";
@@ -855,8 +893,12 @@ pub mod rules {
     pub const ATTACH_AT_REGISTRATION: &str = "No: the code is given when they sign up.";
     pub const WHY_WAITING: &str = "Why is a reward on its way for a while?";
     pub const REFUNDS: &str = "What if a purchase is refunded?";
-    pub const REFUNDS_ANSWER: &str = "What it brought is taken back, in the same proportion. If it \
-        was used already, the balance falls below zero.";
+    pub const CREDIT_GOES_BACK: &str =
+        "Of a price that was added to a balance, what was refunded is taken back.";
+    pub const BELOW_ZERO: &str = "If something was used already, the balance falls below zero.";
+    pub const FORMULA: &str = "Your points in all are your friends × the points for each referral of the \
+        tier that you have reached, and what that tier gives at once. A new tier counts for your earlier \
+        friends, too. What it gives at once takes the place of what the tier before gave.";
     pub const EXPIRE: &str = "Does what I have earned expire?";
     pub const CONFIRMED_EMAIL: &str = "Why is a referral held?";
     pub const CONFIRMED_EMAIL_ANSWER: &str =
@@ -996,6 +1038,53 @@ pub mod rules {
         }
         .into()
     }
+    /// That the price of purchases is added to the balance of whoever buys.
+    pub fn purchases_credited(to: To<'_>, currency: &str) -> String {
+        match to {
+            To::Participant => format!(
+                "Whoever takes part also gets the price of all that they buy in {currency}, on their own balance."
+            ),
+            To::Invited(_) => format!(
+                "You also get the price of all that you buy in {currency}, on your own balance."
+            ),
+        }
+    }
+    /// What becomes of a share when a purchase is refunded; with what must be left of the purchase.
+    pub fn share_goes_back(left: Option<&str>) -> String {
+        let part = "Of a share, the same part is taken back as of the price";
+        match left {
+            Some(left) => {
+                format!("{part}; if less than {left} is left of the purchase, all of it is.")
+            }
+            None => format!("{part}."),
+        }
+    }
+    pub fn fixed_goes_back(left: Option<&str>) -> String {
+        format!("A fixed amount {}", stays(left, "stays", "all of it is taken back"))
+    }
+    pub fn tiers_go_back(left: Option<&str>) -> String {
+        let after = "this friend no longer counts, and your tier can go down";
+        format!("Points by tier {}", stays(left, "stay", after))
+    }
+    fn stays(left: Option<&str>, stays: &str, after: &str) -> String {
+        match left {
+            Some(left) => format!(
+                "{stays} as long as {left} or more is left of the purchase; below that, {after}."
+            ),
+            None => format!("{stays} until nothing is left of the purchase; then {after}."),
+        }
+    }
+    /// What so many friends are worth, who are the first ones of a tier.
+    pub fn formula_of(tier: &str, friends: &str, sum: &str) -> String {
+        format!("With {friends} friends you have reached {tier}: {sum}.")
+    }
+    pub fn every_amount(currency: &str) -> String {
+        if currency.is_empty() {
+            "Yes, of any amount.".into()
+        } else {
+            format!("Yes, of any amount, if it is paid in {currency}.")
+        }
+    }
     pub fn up_to(amount: &str, unit: &str) -> String {
         format!(", up to {amount} {} in all", crate::reader::unit_name(unit))
     }
@@ -1012,10 +1101,14 @@ pub mod rules {
     pub fn so_many(places: &str) -> String {
         format!("Up to {places}.")
     }
-    pub fn held_for(days: i32) -> String {
-        format!(
-            "It becomes available after {days} days, when the purchase can no longer be sent back."
-        )
+    pub fn held_for(days: i32, earn_on: EarnOn) -> String {
+        let days = if days == 1 { "1 day".into() } else { format!("{days} days") };
+        match earn_on {
+            EarnOn::Referral | EarnOn::Unspecified => format!("It becomes available after {days}."),
+            EarnOn::FirstPurchase | EarnOn::EveryPurchase => format!(
+                "It becomes available after {days}, when the purchase can no longer be sent back."
+            ),
+        }
     }
     pub fn expire_after(months: i32) -> String {
         format!(
@@ -1037,9 +1130,10 @@ pub mod profile {
     pub const EMAIL: &str = "E-mail address";
     pub const EMAIL_WORDS: &str =
         "Another address becomes yours when you open the link that we mail to it.";
-    pub const EMAIL_CONFIRMED: &str = "The address of your account is confirmed.";
-    pub const EMAIL_NOT_CONFIRMED: &str =
-        "The address of your account is not confirmed: open the link that we mailed to it.";
+    pub const EMAIL_CONFIRMED: &str = "This is the address of your account.";
+    pub const EMAIL_NOT_CONFIRMED: &str = "This is the address of your account. It is not confirmed yet: \
+        we mail you a link, and you open it.";
+    pub const MAIL_THE_LINK: &str = "Mail me the link";
     pub const NEW_EMAIL: &str = "New address";
     pub const CONFIRMED: &str = "Confirmed";
     pub const NOT_CONFIRMED: &str = "Not confirmed";
@@ -1867,7 +1961,14 @@ pub mod operator {
     pub const COUNTERS: &str = "Counters";
     pub const PURCHASES_A_SECOND: &str = "Purchases a second";
     pub const REWARDS_A_SECOND: &str = "Rewards a second";
-    pub const LAST_TEN_SECONDS: &str = "over the last ten seconds";
+    /// Over how much time something is counted.
+    pub fn over_seconds(seconds: u32) -> String {
+        match seconds {
+            0 => "counted while this page is open".into(),
+            1 => "over the last second".into(),
+            _ => format!("over the last {seconds} seconds"),
+        }
+    }
     pub const OPEN_FLAGS: &str = "Open fraud flags";
     pub const PARKED_JOBS: &str = "Parked jobs";
     pub const ALL_IS_WELL: &str = "nothing to do";
@@ -1898,9 +1999,9 @@ pub mod operator {
     pub const NOBODY_TAKES_PART: &str = "Nobody takes part yet";
     pub const NOBODY_TAKES_PART_WORDS: &str =
         "Whoever signs up with a code of this program, or joins it, stands here.";
-    pub const REFERRALS_MADE: &str = "Referrals made";
-    pub const REFERRALS_MADE_WORDS: &str =
-        "In any status: those that are held or were rejected, too.";
+    pub const REFERRALS_COUNTED: &str = "Referrals that counted";
+    pub const REFERRALS_COUNTED_WORDS: &str = "Without those that were held or rejected when they \
+        were made: they count once they are released. Those that were rejected later stay in the number.";
     pub const OF_THEM_CONVERTED: &str = "Converted of these";
     pub const OF_REFERRALS_CONVERT: &str = "Conversion rate";
     pub const REGISTERED: &str = "Registered";

@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, call, check, codeOf, follows, fresh, join, operator, record, refer, signIn, visitor, watch,
+  buy, call, check, codeOf, follows, fresh, idOf, join, operator, record, refer, signIn, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
@@ -103,6 +103,97 @@ test("a program is edited as form and as JSON, and published after a look at wha
   await page.getByRole("button", { name: "Publish version 1" }).click();
   await expect(page.getByText("Published. It is in force now.")).toBeVisible();
   faults.none();
+});
+
+test("no amount is cut on a phone, however long names and amounts are", async ({ browser }) => {
+  const long = fresh("wilhelmina.featherstonehaugh");
+  const people = await browser.newPage();
+  await join(people, long, PROGRAM);
+  const friend = fresh("bartholomew.montgomery.smythe");
+  await join(await browser.newPage(), friend, PROGRAM, await codeOf(people));
+  buy(friend, 123_456_789, "INR");
+  const { user } = call("AccountService/FindUser", { username: long });
+  const id = idOf(user);
+  const staff = await visitor(browser, { storageState: "test-results/operator.json" });
+  const pages = ["", "/earnings", "/statement", "/referrals", "/leaderboard", "/rules"];
+  const looked = [
+    ...pages.map((page) => [people, `/p/${PROGRAM}${page}`]),
+    ...[`/o/users/${id}`, `/o/users/${id}/balance/${PROGRAM}`, `/o/programs/${PROGRAM}/view`, "/o/payouts"]
+      .map((path) => [staff, path]),
+  ];
+  const cut = [];
+  for (const [page, path] of looked) {
+    await page.setViewportSize({ width: 360, height: 800 });
+    await page.goto(path);
+    const found = await page.evaluate(() => {
+      const amounts = [...document.querySelectorAll(".amount")].filter((amount) => amount.checkVisibility());
+      const out = amounts.filter((amount) => {
+        const frame = amount.closest(".table-frame, .card, .counter-card, .hero");
+        if (!frame) return false;
+        return amount.getBoundingClientRect().right > frame.getBoundingClientRect().right + 1;
+      });
+      return out.map((amount) => amount.textContent);
+    });
+    if (found.length > 0) cut.push(`${path}: ${found.join(", ")}`);
+  }
+  expect(cut).toEqual([]);
+});
+
+test("faults of a program stay, however soon it was sent after the last key", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const faults = watch(page);
+  // The answer to an edit takes longer than the check that was asked for after it.
+  const edits = [];
+  await page.route("**/o/publish", async (route) => {
+    if (route.request().postData()?.includes("do=edit")) {
+      edits.push(route.request());
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+    }
+    await route.continue().catch(() => {});
+  });
+  await page.goto("/o/publish");
+  const check = page.locator("#program-form").getByRole("button", { name: "Check" }).last();
+  const fault = page.locator("[id='program.attach-fault']");
+  const unit = page.getByLabel("Unit", { exact: true });
+  // An edit that has not been sent yet is not sent any more.
+  await unit.fill("POINTS");
+  await check.click();
+  await expect(fault).toBeVisible();
+  await page.waitForTimeout(2_500);
+  await expect(fault).toBeVisible();
+  // The answer to an edit that was sent comes too late.
+  const before = edits.length;
+  await unit.fill("CREDITS");
+  await expect.poll(() => edits.length).toBe(before + 1);
+  await check.click();
+  await expect(fault).toBeVisible();
+  await page.waitForTimeout(2_500);
+  await expect(fault).toBeVisible();
+  await expect(unit).toHaveValue("CREDITS");
+  faults.none();
+});
+
+test("what has the focus is never behind the bar of a long form", async ({ browser }) => {
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  await page.setViewportSize({ width: 1440, height: 700 });
+  await page.goto(`/o/programs/${PROGRAM}`);
+  const hidden = [];
+  let seen = 0;
+  await page.locator("#program-form input:not([type=hidden])").first().focus();
+  for (let step = 0; step < 60; step += 1) {
+    const name = await page.evaluate(() => {
+      const active = document.activeElement;
+      const bar = active?.closest("form")?.querySelector(".at-foot");
+      if (!active || !bar || bar.contains(active)) return undefined;
+      const [field, foot] = [active, bar].map((of) => of.getBoundingClientRect());
+      return { name: active.getAttribute("name") ?? "", isHidden: field.bottom > foot.top && field.top < foot.bottom };
+    });
+    if (name) seen += 1;
+    if (name?.isHidden) hidden.push(name.name);
+    await page.keyboard.press("Tab");
+  }
+  expect(seen).toBeGreaterThan(20);
+  expect(hidden).toEqual([]);
 });
 
 test("the log follows what is recorded", async ({ browser }) => {
@@ -451,8 +542,11 @@ test("a session that is ended elsewhere takes its open pages along", async ({ br
   await other.waitForURL("**/p/**");
   await other.goto("/profile");
   await other.locator("form[action='/profile/sessions'] button").first().click();
-  await page.waitForURL("**/sign-in?ended=1");
+  await page.waitForURL((url) => url.pathname === "/sign-in" && url.searchParams.get("ended") === "1");
   await expect(page.getByText("Your session has ended.")).toBeVisible();
+  // Who signs in again goes on where they were.
+  const next = new URL(page.url()).searchParams.get("next");
+  expect(next).toBe(`/p/${PROGRAM}`);
 });
 
 test("a tier that is reached is celebrated once, and also if it was reached while away", async ({ browser }) => {

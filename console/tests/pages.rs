@@ -341,6 +341,7 @@ fn pages() -> Vec<(&'static str, String)> {
         user: Some(user()),
         participants: vec![participant.clone()],
         pending_email: evil(),
+        email: evil(),
         ..Default::default()
     };
     let live = || Live { path: "/live/x".into(), token: EVIL.into() };
@@ -551,6 +552,7 @@ fn pages() -> Vec<(&'static str, String)> {
             unit: "INR".into(),
             earn_on: EarnOn::EveryPurchase.into(),
             rewards: program.rewards.clone(),
+            credit_purchases: true,
         },
     };
     vec![
@@ -635,6 +637,7 @@ fn pages() -> Vec<(&'static str, String)> {
                 dashboard::View {
                     scene: scene(),
                     state: &state,
+                    places: Some(0),
                     levels: levels(),
                     days: points(),
                     visits: Ok(12),
@@ -665,6 +668,7 @@ fn pages() -> Vec<(&'static str, String)> {
                             next: Some("/x".into()),
                             is_later: true,
                         }),
+                        others: Vec::new(),
                     },
                     live: Some(live()),
                 },
@@ -683,6 +687,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     around: [Some("2026-10".into()), None],
                     is_over: false,
                     made: prost_types::Timestamp { seconds: 1_795_000_000, nanos: 0 },
+                    others: &[],
                     statement: Ok(GetStatementResponse {
                         opening: Some(BucketBalances::default()),
                         closing: Some(state.buckets[0].clone()),
@@ -706,6 +711,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     around: [None, None],
                     is_over: true,
                     made: prost_types::Timestamp::default(),
+                    others: &[],
                     statement: Err(evil()),
                 },
                 sidebar,
@@ -1000,6 +1006,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     buckets: &BucketBalances { available: money(-5), ..Default::default() },
                     rewards: Ok(vec![held]),
                     entries: Ok(kinds().map(entry).collect()),
+                    others: &[],
                     approvals: &asked,
                     reader_is: "user:ada",
                     keys: &keys,

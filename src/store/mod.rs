@@ -76,8 +76,8 @@ pub use fraud_keys::FraudKeys;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
 pub use profiles::{
-    OwnProfile, ProfileNames, ids_of_display_name, own_profile, own_profile_of, profile_names,
-    profile_names_of,
+    OwnProfile, ProfileNames, ids_of_display_name, own_profile, own_profile_of, profile_email,
+    profile_names, profile_names_of,
 };
 pub use rights::{MissingRights, with_missing_rights};
 pub use transaction::{begin, begin_with};

@@ -31,6 +31,18 @@ pub async fn profile_names(
     Ok(names)
 }
 
+/// The e-mail address of a user; `None` if there is no such user or they were erased.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn profile_email(pool: &PgPool, user_id: &UserId) -> Result<Option<String>, StoreError> {
+    let email = sqlx::query_scalar("select email from profiles where user_id = $1")
+        .bind(user_id.as_str())
+        .fetch_optional(pool)
+        .await?;
+    Ok(email)
+}
+
 /// The names of several users. Those who do not exist or whose names were erased are missing.
 ///
 /// # Errors

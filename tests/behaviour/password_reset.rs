@@ -200,6 +200,12 @@ async fn the_page_sets_the_password_and_can_be_tried_again_if_it_is_too_weak() {
     assert_eq!((done.status, done.text().contains(&token)), (200, false));
     assert_ne!(hash_of(&database, "ada").await, before);
     assert_eq!(press("Another+passw0rd%21").await.status, 410);
+    let page = get(&server.address, &path, &[]).await.unwrap();
+    assert_eq!(page.status, 410, "a link that was used asks for nothing: {page:?}");
+    assert!(page.text().contains("was used already"), "{page:?}");
+    assert!(!page.text().contains("type=\"password\""), "{page:?}");
+    let page = get(&server.address, "/reset-password?token=unknown", &[]).await.unwrap();
+    assert_eq!(page.status, 404, "{page:?}");
     let actor = "select metadata ->> 'actor' from events where event_type = 'UserPasswordChanged'";
     let actor: String = sqlx::query_scalar(actor).fetch_one(&database.pool).await.unwrap();
     assert_eq!(actor, "user:ada", "the log names the user whose link it was");

@@ -115,12 +115,19 @@ fn card(
     html! {
         section.card {
             div { h2 { (title) } @if !words.is_empty() { p.soft { (words) } } }
-            (parts::problems(&view.sent(part)))
-            form.form method="post" action=(reader.to(part.path())) {
-                ((view.keys)())
-                (fields)
-                div.actions { button.button.first { (button) } }
-            }
+            (form(view, reader, part, fields, button))
+        }
+    }
+}
+
+/// A form of the page, with what is wrong with what was sent by it.
+fn form(view: &View<'_>, reader: &Reader, part: Part, fields: &Markup, button: &str) -> Markup {
+    html! {
+        (parts::problems(&view.sent(part)))
+        form.form method="post" action=(reader.to(part.path())) {
+            ((view.keys)())
+            (fields)
+            div.actions { button.button.first { (button) } }
         }
     }
 }
@@ -174,11 +181,26 @@ fn email(view: &View<'_>, reader: &Reader) -> Markup {
         (Tone::Warn, text::NOT_CONFIRMED, text::EMAIL_NOT_CONFIRMED)
     };
     let fields = html! {
-        p { (badge(tone, word)) " " (said) }
         @if !view.user.pending_email.is_empty() { (parts::notice(&text::waits_for(&view.user.pending_email))) }
         div.columns { (email.html(&sent)) (password.html(&sent)) }
     };
-    card(view, reader, Part::Email, text::EMAIL, text::EMAIL_WORDS, &fields, text::CHANGE)
+    html! {
+        section.card {
+            h2 { (text::EMAIL) }
+            div.stack {
+                p { strong.break #address { (view.user.email) } " " (badge(tone, word)) }
+                p.soft { (said) }
+                @if !view.user.email_confirmed {
+                    form.actions method="post" action=(reader.to("/profile/confirmation")) {
+                        ((view.keys)())
+                        button.button { (text::MAIL_THE_LINK) }
+                    }
+                }
+            }
+            p.soft { (text::EMAIL_WORDS) }
+            (form(view, reader, Part::Email, &fields, text::CHANGE))
+        }
+    }
 }
 
 fn password(view: &View<'_>, reader: &Reader) -> Markup {

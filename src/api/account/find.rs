@@ -49,6 +49,7 @@ impl Handlers {
             has_second_factor,
             mail_preferences,
             pending_email,
+            email: _,
         } = found;
         Ok(pb::FindUserResponse {
             user,

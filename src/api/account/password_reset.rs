@@ -9,6 +9,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
 use crate::engine::{Failure, Submission};
+use crate::store::mailed_tokens::KnownToken;
 use crate::store::{Actor, Door, RecordedEvent, in_time, own_profile, own_profile_of};
 use domain::decide::{ChangePassword, Command};
 use domain::{PasswordHash, Refusal, SessionsEnded, Stream as _, TokenPurpose, User, UserEvent};
@@ -45,6 +46,22 @@ impl Handlers {
     }
 }
 
+/// Whether a token can still set a password; the refusal says why not.
+pub(in crate::api) async fn check(context: &Context, token: &str) -> Result<(), ApiError> {
+    holder(context, token).await.map(drop)
+}
+
+/// Whose token it is, as far as it can still set a password.
+async fn holder(context: &Context, token: &str) -> Result<KnownToken, ApiError> {
+    let known = presented(context, token, &[TokenPurpose::ResetPassword]).await?;
+    let profile = in_time(own_profile(context.database.pool(), &known.user_id)).await?;
+    let profile = profile.ok_or_else(|| Refusal::UserNotFound(known.user_id.clone()))?;
+    if profile.email != known.email || profile.password_changes != known.version {
+        return Err(Refusal::MailedTokenUsed.into());
+    }
+    Ok(known)
+}
+
 /// Gives a user another password with a token, which is good once, and ends all their sessions. The token shows that
 /// they read the mails to their address, so that the address is confirmed from now on. Returns whether a second
 /// factor was removed with it, which somebody else may have set up before.
@@ -61,12 +78,7 @@ pub(in crate::api) async fn reset(
     fields.new_password("new_password", new_password, false, settings);
     let token = fields.finish(token)?;
     // The password is hashed only for somebody who has a token that looks good: hashing is expensive.
-    let known = presented(context, token, &[TokenPurpose::ResetPassword]).await?;
-    let profile = in_time(own_profile(context.database.pool(), &known.user_id)).await?;
-    let profile = profile.ok_or_else(|| Refusal::UserNotFound(known.user_id.clone()))?;
-    if profile.email != known.email || profile.password_changes != known.version {
-        return Err(Refusal::MailedTokenUsed.into());
-    }
+    let known = holder(context, token).await?;
     let hash = context.access.passwords().hash(new_password.into()).await?;
     let command = Command::ChangePassword(ChangePassword {
         user_id: known.user_id.clone(),

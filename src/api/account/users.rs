@@ -11,7 +11,9 @@ use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
-use crate::store::{ids_of_display_name, in_time, mailed_tokens, mails, profile_names};
+use crate::store::{
+    ids_of_display_name, in_time, mailed_tokens, mails, profile_email, profile_names,
+};
 use domain::link::link;
 use domain::{
     MailKind, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, UserRole,
@@ -32,7 +34,14 @@ impl Handlers {
         let user_id = fields.finish(user_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let found = self.find(&user_id).await?;
-        Ok(pb::GetUserResponse { position, ..found })
+        let principal = &call.principal;
+        let is_own = [principal.person_id(), principal.user_id()].contains(&Some(&user_id));
+        let email = if is_own {
+            in_time(profile_email(self.0.database.pool(), &user_id)).await?
+        } else {
+            None
+        };
+        Ok(pb::GetUserResponse { position, email: email.unwrap_or_default(), ..found })
     }
 
     pub(in crate::api) async fn list_users(
@@ -233,6 +242,7 @@ impl Handlers {
             has_second_factor: profile.has_second_factor(),
             mail_preferences: Some(mail_preferences(&unwanted)),
             pending_email: pending_email.unwrap_or_default(),
+            email: String::new(),
         }))
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/profile", get(show))
         .route("/profile/names", post(names))
         .route("/profile/email", post(email))
+        .route("/profile/confirmation", post(confirmation))
         .route("/profile/password", post(password))
         .route("/profile/mails", post(mails))
         .route("/profile/payout", post(payout))
@@ -100,6 +101,19 @@ async fn email(visit: Visit, form: SentForm) -> Result<Response, Refused> {
         }
         Err(status) => {
             again(&visit, &form, Part::Email, &status, &[("password", "email_password")]).await
+        }
+    }
+}
+
+/// Mails the link that confirms the address of the visitor.
+async fn confirmation(visit: Visit, _: SentForm) -> Result<Response, Refused> {
+    let person = visit.person().await?;
+    let request = pb::ResendConfirmationRequest { login: person.user.email };
+    match visit.call(request).await {
+        Ok(_) => Ok(visit.see_other("/profile", "confirmation", "")),
+        Err(status) => {
+            let (code, sent) = faults::placed(&status, Sent::default(), &[]);
+            profile(&visit, code, Some((Part::Email, sent))).await
         }
     }
 }

@@ -10,6 +10,9 @@ use super::visit::Visit;
 use crate::api::errors::ApiError;
 use crate::api::pb;
 
+/// The longest query that is kept while somebody signs in, in bytes.
+const MAX_ASKED_BYTES: usize = 2 * 1024;
+
 impl Visit {
     /// Signs somebody in, and leads to `path`.
     pub(super) async fn sign_in(
@@ -40,12 +43,26 @@ impl Visit {
     /// Leads to the form for signing in, and from there back to this page.
     pub(super) fn to_sign_in(&self) -> Response {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        if self.path() != "/" && is_local(self.path()) {
-            query.append_pair("next", self.path());
+        let here = self.here();
+        if here != "/" && is_local(&here) {
+            query.append_pair("next", &here);
         }
         let query = query.finish();
         let separator = if query.is_empty() { "" } else { "?" };
         self.see_other(&format!("/sign-in{separator}{query}"), "", "")
+    }
+}
+
+/// A path with what was asked for in its query, in letters that [`is_local`] takes.
+pub(super) fn with_asked(path: &str, asked: impl Iterator<Item = (String, String)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(asked);
+    // Blanks as elsewhere in addresses; the other two letters are the only ones besides that are left as they are.
+    let query = query.finish().replace('+', "%20").replace('*', "%2A");
+    if query.is_empty() || query.len() > MAX_ASKED_BYTES {
+        path.into()
+    } else {
+        format!("{path}?{query}")
     }
 }
 
@@ -69,6 +86,20 @@ pub(super) fn is_local(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_kept_in_letters_that_lead_nowhere_else() {
+        let asked = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<_> =
+                pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            with_asked("/o/users", pairs.into_iter())
+        };
+        assert_eq!(asked(&[]), "/o/users");
+        let path = asked(&[("q", "a b+c*\"@//x:é"), ("staff", "1")]);
+        assert_eq!(path, "/o/users?q=a%20b%2Bc%2A%22%40%2F%2Fx%3A%C3%A9&staff=1");
+        assert!(is_local(&path), "{path}");
+        assert_eq!(asked(&[("q", &"x".repeat(MAX_ASKED_BYTES))]), "/o/users");
+    }
 
     #[test]
     fn only_pages_of_this_server_are_gone_on_to() {

@@ -17,6 +17,7 @@ use super::answers::{self, Refused};
 use super::calls::{self, Calls};
 use super::cookies::{self, cookie};
 use super::form_token::{self, Holder};
+use super::session::with_asked;
 use super::{Console, faults, forms, origin};
 use crate::access::{Caller, Role, Session, Unavailable};
 use crate::api::limits::SHOW_PAGE;
@@ -72,6 +73,12 @@ impl Visit {
     /// The path of the page.
     pub(super) fn path(&self) -> &str {
         &self.0.path
+    }
+
+    /// The path with what was asked for, without what only said what had been done.
+    pub(super) fn here(&self) -> String {
+        let asked = self.0.query.iter().filter(|(name, _)| !matches!(&**name, "done" | "at"));
+        with_asked(&self.0.path, asked.cloned())
     }
 
     pub(super) fn takes_gzip(&self) -> bool {
@@ -254,6 +261,7 @@ pub(super) async fn visiting(
             .get(header::USER_AGENT)
             .and_then(|value| value.to_str().ok().and_then(|text| text.parse().ok())),
     };
+    let is_text = is_text(request.uri().path());
     let visit = Visit(Arc::new(Visiting {
         reader: reader(&calls.console, request.headers()),
         path: request.uri().path().to_owned(),
@@ -271,12 +279,20 @@ pub(super) async fn visiting(
             refused.into_response()
         }
         None if !is_ours => Refused::Elsewhere.into_response(),
+        None if !is_text => Refused::NotFound.into_response(),
         None => {
             request.extensions_mut().insert(visit.clone());
             next.run(request).await
         }
     };
     answers::finished(&visit, response).await
+}
+
+/// Whether a path is text: its bytes may be any, and what they are no text of does not exist.
+fn is_text(path: &str) -> bool {
+    // What is no UTF-8 is decoded as this character, which is in no id.
+    let is_odd = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    !form_urlencoded::parse(path.as_bytes()).any(|(name, value)| is_odd(&name) || is_odd(&value))
 }
 
 /// Who comes. Those who are not known by their cookie are counted by their address before it is looked up.

@@ -45,7 +45,7 @@ struct Page<'a> {
     text: &'a str,
     /// What can be done, with the token of the link.
     form: Option<(Form, &'a str)>,
-    /// Whether it is time to log in.
+    /// Whether it is time to sign in.
     is_done: bool,
 }
 
@@ -91,7 +91,7 @@ async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Respon
     match (confirmed, username) {
         (Ok(_), Some(username)) => {
             let text = format!(
-                "Thank you. Your e-mail address is confirmed, and your account is ready: log in with the username \
+                "Thank you. Your e-mail address is confirmed, and your account is ready: sign in with the username \
                  {username} and your password. You can close this page."
             );
             let title = "Your account is ready";
@@ -109,6 +109,10 @@ async fn ask_for_password(Extracted(state): Extracted<State>, uri: Uri) -> Respo
     const TITLE: &str = "Choose another password";
     let context = &state.context;
     let Some(token) = token_of(&uri) else { return incomplete(context, TITLE) };
+    // A link that was used, or is too old, must not ask for a password that it cannot set.
+    if let Err(error) = password_reset::check(context, &token).await {
+        return refused(context, TITLE, &error.0, None);
+    }
     let (code, form) = (StatusCode::OK, Some((Form::Password, &*token)));
     let text = "Setting another password ends all sessions of your account.";
     Page { code, title: TITLE, text, form, is_done: false }.answer(context)
@@ -126,10 +130,10 @@ async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response
     match done {
         Ok(removed_factor) => {
             let text = if removed_factor {
-                "Your password is the new one. Log in with it. The second factor of the account was removed, \
+                "Your password is the new one. Sign in with it. The second factor of the account was removed, \
                  because it had been set up before your address was confirmed."
             } else {
-                "Your password is the new one. Log in with it."
+                "Your password is the new one. Sign in with it."
             };
             let code = StatusCode::OK;
             Page { code, title: "Done", text, form: None, is_done: true }.answer(context)

@@ -118,6 +118,7 @@ fn offer(mut program: pb::Program) -> pb::ProgramOffer {
         display_name: program.display_name,
         unit: program.unit,
         rewards: program.rewards,
+        credit_purchases: program.credit_purchases,
     }
 }
 

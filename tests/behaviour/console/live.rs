@@ -182,6 +182,12 @@ async fn earnings_follow_what_happens() {
     // The past stands still.
     let past = Browser::shown(&ada.get(&format!("{path}?as_of=2020-01-01")).await);
     assert!(!past.contains("data-live"), "{past}");
+    assert!(past.contains("At the end of 1 January 2020"), "{past}");
+    // The weeks, the people and the ledger are not of that day, and say so.
+    let of_present = "At present, whatever day is chosen above";
+    assert!(past.matches(of_present).count() >= 3, "{past}");
+    let ledger = past.split("id=\"ledger\"").nth(1).unwrap();
+    assert!(ledger.contains(of_present) && ledger.contains("order-1"), "{past}");
     server.stop().await;
     database.check().await;
 }

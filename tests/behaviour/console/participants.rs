@@ -1,8 +1,11 @@
 //! Pages of participants about what they have earned.
 
+use super::security::user_id_of;
 use super::*;
 
 const LINES: &str = "multi-level-commission";
+/// What the tokens are for that confirm an address.
+const CONFIRM: &str = "confirm_email";
 
 /// Ada, who has brought bob, who has bought so much.
 async fn ada_with_purchases(
@@ -54,10 +57,28 @@ async fn a_statement_says_what_there_was_before_and_after_a_month_and_what_moved
 }
 
 #[tokio::test]
-async fn a_profile_says_whether_the_address_is_confirmed_in_a_whole_sentence() {
-    let (database, server, _, mut ada) = ada_with_purchases(&[]).await;
+async fn a_profile_shows_the_address_and_mails_the_link_that_confirms_it() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[]).await;
     let page = Browser::shown(&ada.get("/profile").await);
-    assert!(page.contains("The address of your account is not confirmed:"), "{page}");
+    for shown in ["ada@example.com", "Not confirmed", "Mail me the link"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert_eq!(
+        testing::mailed_tokens(&database, &user_id_of(&client, "ada").await, CONFIRM).await,
+        0
+    );
+    let sent = ada.fill("/profile", "/profile/confirmation", &[]).await;
+    assert_eq!(sent.status, 303, "{}", sent.text());
+    let user_id = user_id_of(&client, "ada").await;
+    testing::mailed_tokens_come_to(&database, &user_id, CONFIRM, 1).await;
+    // Nobody else is shown the address.
+    assert_eq!(client.user(&user_id).await.unwrap().email, "");
+    let token = testing::issue_token(&database, &user_id, CONFIRM, 900.0).await;
+    let request = contract::pb::ConfirmEmailRequest { token };
+    client.accounts().confirm_email(client.request(request)).await.unwrap();
+    let page = Browser::shown(&ada.get("/profile").await);
+    assert!(page.contains("ada@example.com") && page.contains(">Confirmed<"), "{page}");
+    assert!(!page.contains("Mail me the link"), "{page}");
     server.stop().await;
     database.check().await;
 }
@@ -87,7 +108,7 @@ async fn what_was_not_granted_is_said_with_its_reason_rule_and_cap() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let user_id = super::security::user_id_of(&client, "ada").await;
+    let user_id = user_id_of(&client, "ada").await;
     let request = contract::pb::ListWithheldRewardsRequest {
         program_id: LINES.into(),
         user_id: user_id.clone(),
@@ -117,6 +138,51 @@ async fn what_was_not_granted_is_said_with_its_reason_rule_and_cap() {
     let purchases = [&newest, &older].map(|of| of.withheld[0].purchase_id.clone());
     assert_eq!(purchases, ["order-4", "order-3"]);
     assert_eq!(older.next_page_token, "");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_reward_is_explained_by_the_version_that_granted_it() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[200_000]).await;
+    let mut program = client.publish_shipped(LINES).await;
+    program.rewards[0].rate_bps = Some(700);
+    program.rewards[0].cap_minor = Some(15_000);
+    client.publish(program).await.unwrap();
+    // 70.00 of which 50.00 are left under the new cap; then nothing is.
+    client.buy("order-1", "bob", "INR", 100_000).await.unwrap();
+    client.buy("order-2", "bob", "INR", 100_000).await.unwrap();
+    super::security::make_operator(&client, "ada").await;
+    ada.sign_in("ada", PASSWORD).await;
+    let user_id = user_id_of(&client, "ada").await;
+    let own =
+        ["", "/earnings", "/statement", "/earnings.csv"].map(|page| format!("/p/{LINES}{page}"));
+    for path in own.into_iter().chain([format!("/o/users/{user_id}/balance/{LINES}")]) {
+        let page = Browser::shown(&ada.get(&path).await);
+        for shown in ["5% of a purchase", "7% of a purchase, cut from 70.00 INR by the cap"] {
+            assert!(page.contains(shown), "{path}: {shown}: {page}");
+        }
+    }
+    let page = Browser::shown(&ada.get(&format!("/p/{LINES}/earnings")).await);
+    assert!(page.contains("The cap is 150.00 INR."), "{page}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_code_without_a_place_left_is_said_to_have_none() {
+    let (database, server, client, mut ada) = ada_with_purchases(&[]).await;
+    let mut program = client.publish_shipped(LINES).await;
+    program.max_direct_referrals = Some(2);
+    client.publish(program).await.unwrap();
+    let full = "Your code has no place left: 2 people have come by it";
+    let path = format!("/p/{LINES}");
+    let page = Browser::shown(&ada.get(&path).await);
+    assert!(!page.contains(full) && page.contains("id=\"places\""), "{page}");
+    let code = code_of(&client, "ada", LINES).await;
+    client.sign_up(LINES, "cid", &code).await.unwrap();
+    let page = Browser::shown(&ada.get(&path).await);
+    assert!(page.contains(full), "{page}");
     server.stop().await;
     database.check().await;
 }

@@ -15,10 +15,10 @@ fn counter(page: &str, id: &str) -> String {
 fn row_of(page: &str, part: &str, user_id: &str) -> String {
     let part = page.split(&format!("id=\"{part}\"")).nth(1).unwrap();
     let part = part.split("</section>").next().unwrap();
-    let begins = format!("href=\"/o/users/{user_id}\"");
+    let begins = format!("/o/users/{user_id}\"");
     let row = part
         .split("<th scope=\"row\">")
-        .find(|row| row.split("</th>").next().is_some_and(|head| head.contains(&begins)));
+        .find(|row| row.split("href=\"").nth(1).is_some_and(|link| link.starts_with(&begins)));
     row.unwrap_or_else(|| panic!("{user_id} has no row in {part}")).to_owned()
 }
 
@@ -85,7 +85,7 @@ async fn an_operator_sees_who_came_who_brought_them_and_what_they_were_granted()
     // The purchase itself is in the balance, and is no reward.
     assert!(row.contains(">10.00<") && row.contains(">20.00<"), "{row}");
     let row = row_of(&page, "participants", "ada");
-    assert!(row.contains(&ada.code) && row.contains("<td>–</td>"), "{row}");
+    assert!(row.contains(&ada.code) && row.contains("<td class=\"wide\">–</td>"), "{row}");
     assert!(row_of(&page, "participants", "dan").contains("Deactivated"));
     assert!(!page.contains("zoe"), "{page}");
 
@@ -105,6 +105,40 @@ async fn an_operator_sees_who_came_who_brought_them_and_what_they_were_granted()
     assert!(page.contains(&format!("{path}?days=90#top")), "what was chosen stays: {page}");
     let overview = Browser::shown(&ann.get("/o").await);
     assert!(overview.contains(&format!("href=\"{path}\"")), "{overview}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_report_counts_the_referrals_that_its_words_say() {
+    const POINTS: &str = "tiered-points";
+    let (database, server, client) = server_with(&[POINTS]).await;
+    let mut olga = operator(&server, &client).await;
+    let join = async |user_id: &str, email: &str, code: &str| {
+        let request = contract::pb::RegisterUserRequest {
+            user_id: user_id.into(),
+            username: user_id.into(),
+            email: email.into(),
+            program_id: POINTS.into(),
+            referral_code: code.into(),
+            ..Default::default()
+        };
+        client.register(request).await.unwrap()
+    };
+    let code = join("zoe", "zoe@corp.example", "").await.participants[0].code.clone();
+    join("bob", "a.da@gmail.com", &code).await;
+    // The mailbox of bob: rejected when it is made.
+    let last = join("zed", "ADA+second@googlemail.com", &code).await;
+    see_all(&client, &last.consistency_token).await;
+    let page = Browser::shown(&olga.get(&format!("/o/programs/{POINTS}/view")).await);
+    assert_eq!(counter(&page, "referred"), "2");
+    assert!(page.contains("1 rejected"), "{page}");
+    let counted = page.split("Referrals that counted</dt>").nth(1).unwrap();
+    assert_eq!(text(counted.split_once("<dd").unwrap().1.split_once('>').unwrap().1), "1");
+    assert!(
+        page.contains("Without those that were held or rejected when they were made"),
+        "{page}"
+    );
     server.stop().await;
     database.check().await;
 }

@@ -226,6 +226,37 @@ async fn script_in_a_name_is_text() {
 }
 
 #[tokio::test]
+async fn whoever_signs_in_goes_on_with_what_they_asked_for() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let mut olga = operator(&server, &client).await;
+    let mut anybody = Browser::new(&server.address);
+    let asked = "/o/users?q=a%20b%2Bc&staff=1";
+    let sent = anybody.get(&format!("{asked}&done=saved&at=x")).await;
+    let place = sent.exact_header("location").unwrap().to_owned();
+    let query = place.strip_prefix("/sign-in?").unwrap();
+    let next = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    assert_eq!(next.unwrap().1, asked);
+    assert_eq!(olga.get(&place).await.exact_header("location"), Some(asked));
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_text_has_nothing_behind_it() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let mut olga = operator(&server, &client).await;
+    for path in
+        ["/join/%FF", "/p/%FF", "/p/%C3%28/earnings", "/o/users/%FF", "/o/users/x/balance/%FF"]
+    {
+        let answer = olga.get(path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        assert!(answer.text().contains("There is nothing here"), "{path}: {}", answer.text());
+    }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn nobody_is_led_to_another_site() {
     let (database, server, _) = server_with(&[]).await;
     let mut ada = Browser::new(&server.address);

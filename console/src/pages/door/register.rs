@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::icons::Icon;
 use crate::page::{Page, Shared, door};
-use crate::pages::participant::rules::reward_to;
+use crate::pages::participant::rules::rewards;
 use crate::parts::{Field, FormKeys, PasswordRule, Sent, notice, problems};
 use crate::reader::Reader;
 use crate::text::rules::To;
@@ -76,16 +76,16 @@ pub fn page(view: &View<'_>, reader: &Reader) -> String {
 
 /// What both sides get, a sentence for each: first whoever comes, then whoever has brought them.
 fn grants(name: &str, offer: &ProgramOffer, reader: &Reader) -> Vec<String> {
-    let program = Program {
+    let mut program = Program {
         unit: offer.unit.clone(),
         earn_on: offer.earn_on,
         rewards: offer.rewards.clone(),
+        credit_purchases: offer.credit_purchases,
         ..Program::default()
     };
     let referrer = if name.is_empty() { words::YOUR_FRIEND } else { name };
-    let mut rules: Vec<_> = program.rewards.iter().collect();
-    rules.sort_by_key(|rule| rule.level);
-    rules.into_iter().map(|rule| reward_to(To::Invited(referrer), rule, &program, reader)).collect()
+    program.rewards.sort_by_key(|rule| rule.level);
+    rewards(To::Invited(referrer), &program, reader)
 }
 
 fn side(view: &View<'_>, invited: &str, reader: &Reader) -> Markup {

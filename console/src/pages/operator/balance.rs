@@ -8,7 +8,7 @@ use super::holds::holds;
 use super::{approvals, name, purchase_path, user_link, user_path};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
-use crate::pages::participant::entries;
+use crate::pages::participant::entries::{self, Rules};
 use crate::parts::{self, Field, FormKeys, Sent, empty, failed, table, table_foot};
 use crate::reader::{Reader, segment};
 use crate::text::money as text;
@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub rewards: Result<Vec<Reward>, String>,
     /// The newest entries of the ledger.
     pub entries: Result<Vec<BalanceEntry>, String>,
+    /// Other versions of the program, by which something in the ledger was granted.
+    pub others: &'a [Program],
     /// What waits for another operator.
     pub approvals: &'a [Approval],
     /// Who reads, as the log names them.
@@ -91,7 +93,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                             text::NO_ENTRIES_WORDS,
                             &html! {},
                         )),
-                        Ok(found) => (ledger(found, view.program, reader)),
+                        Ok(found) => (ledger(found, Rules { program: view.program, others: view.others }, reader)),
                         Err(why) => (failed(why)),
                     }
                 }
@@ -179,24 +181,25 @@ fn rewards(found: &[Reward], view: &View<'_>, reader: &Reader) -> Markup {
     }
 }
 
-fn ledger(found: &[BalanceEntry], program: &Program, reader: &Reader) -> Markup {
+fn ledger(found: &[BalanceEntry], rules: Rules<'_>, reader: &Reader) -> Markup {
     let head = html! {
         th scope="col" { (text::ENTRY) }
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th.number scope="col" { (text::AMOUNT) }
         th.number.wide scope="col" { (text::BALANCE) }
     };
     let rows = html! {
         @for entry in found {
-            @let words = entries::words(entry, program, reader);
+            @let words = entries::words(entry, rules, reader);
             tr {
                 th scope="row" {
                     (words.title)
+                    small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                     @if !words.detail.is_empty() { small.break { (words.detail) } }
                     @if !entry.note.is_empty() { small.break { (entry.note) } }
                 }
-                td.wide { (reader.exact_time(entry.create_time.as_ref())) }
-                td.number { (reader.change(entry.amount.as_ref())) }
+                td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
+                (entries::amount_cell(entry, reader))
                 td.number.wide { (reader.amount(entry.balance.as_ref())) }
             }
         }

@@ -29,12 +29,14 @@ impl Count {
     }
 }
 
-/// What happens in a second.
+/// What happens in a second, counted while the page follows: at most over ten seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Purchases in the last ten seconds.
+    /// Over how many seconds was counted; 0 before the page follows.
+    pub seconds: u32,
+    /// Purchases in that time.
     pub purchases: u32,
-    /// Rewards in the last ten seconds.
+    /// Rewards in that time.
     pub rewards: u32,
 }
 
@@ -115,24 +117,30 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 /// The counters of what happens in a second, as the page shows them and as its stream sends them.
 #[must_use]
 pub fn rates(rates: Rates, reader: &Reader) -> Markup {
-    let a_second = |in_ten_seconds: u32| {
-        let (whole, tenth) = (in_ten_seconds / 10, in_ten_seconds % 10);
-        html! { (reader.number(whole)) @if whole < 100 { "." (tenth) } }
+    let a_second = |count: u32| {
+        let tenths = (u64::from(count) * 10).checked_div(rates.seconds.into());
+        html! {
+            @match tenths {
+                Some(tenths) => { (reader.number(tenths / 10)) @if tenths < 1_000 { "." (tenths % 10) } }
+                None => "–",
+            }
+        }
     };
+    let note = text::over_seconds(rates.seconds);
     html! {
         (counter(
             "purchases-a-second",
             Icon::CART,
             text::PURCHASES_A_SECOND,
             &a_second(rates.purchases),
-            text::LAST_TEN_SECONDS,
+            &note,
         ))
         (counter(
             "rewards-a-second",
             Icon::COIN,
             text::REWARDS_A_SECOND,
             &a_second(rates.rewards),
-            text::LAST_TEN_SECONDS,
+            &note,
         ))
     }
 }
@@ -249,4 +257,26 @@ pub fn earned(overview: &GetOverviewResponse, unit: &str, reader: &Reader) -> (M
 #[must_use]
 pub fn by_status(of: &GetOverviewResponse) -> String {
     text::by_status(of.pending, of.converted, of.held, of.rejected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Theme;
+
+    #[test]
+    fn rates_say_over_which_time_they_are() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        for (seconds, purchases, shown) in [
+            (0, 0, ["–", "counted while this page is open"]),
+            (1, 5, [">5.0<", "over the last second"]),
+            (4, 2, [">0.5<", "over the last 4 seconds"]),
+            (10, 12_345, [">1,234<", "over the last 10 seconds"]),
+        ] {
+            let html = rates(Rates { seconds, purchases, rewards: 0 }, &reader).into_string();
+            for shown in shown {
+                assert!(html.contains(shown), "{shown}: {html}");
+            }
+        }
+    }
 }

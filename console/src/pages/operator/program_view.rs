@@ -195,7 +195,7 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
         @match &view.report {
             Ok(report) => {
                 dl.sums {
-                    div { dt { (text::REFERRALS_MADE) } dd.number { (reader.number(report.referrals)) } }
+                    div { dt { (text::REFERRALS_COUNTED) } dd.number { (reader.number(report.referrals)) } }
                     div { dt { (text::OF_THEM_CONVERTED) } dd.number { (reader.number(report.converted)) } }
                     div {
                         dt { (text::OF_REFERRALS_CONVERT) } dd.number #rate {
@@ -212,8 +212,8 @@ fn report(view: &View<'_>, reader: &Reader) -> Markup {
                         }
                     }
                 }
-                (charts::line(&points(&report.days), "", text::REFERRALS_MADE, reader))
-                p.soft { (text::REFERRALS_MADE_WORDS) }
+                (charts::line(&points(&report.days), "", text::REFERRALS_COUNTED, reader))
+                p.soft { (text::REFERRALS_COUNTED_WORDS) }
             }
             Err(why) => (failed(why)),
         }
@@ -283,8 +283,8 @@ fn referrals(referrals: &[ReferralDetail], reader: &Reader) -> Markup {
     }
     let head = html! {
         th scope="col" { (text::NAME) }
-        th scope="col" { (text::REFERRED_BY) }
-        th scope="col" { (text::STATUS) }
+        th.wide scope="col" { (text::REFERRED_BY) }
+        th.wide scope="col" { (text::STATUS) }
         th.number scope="col" { (text::BROUGHT_IN) }
         th.wide scope="col" { (text::WHEN) }
     };
@@ -292,12 +292,16 @@ fn referrals(referrals: &[ReferralDetail], reader: &Reader) -> Markup {
         @for of in referrals {
             @let referral = of.referral.clone().unwrap_or_default();
             @let (tone, words) = status(referral.status());
+            @let referrer =
+                person(&referral.referrer_user_id, &of.referrer_display_name, &of.referrer_username, reader);
             tr {
                 th scope="row" {
                     (person(&referral.referee_user_id, &of.referee_display_name, &of.referee_username, reader))
+                    small.phone { (text::REFERRED_BY) " " (referrer) }
+                    div.phone { (badge(tone, words)) }
                 }
-                td { (person(&referral.referrer_user_id, &of.referrer_display_name, &of.referrer_username, reader)) }
-                td { (badge(tone, words)) }
+                td.wide { (referrer) }
+                td.wide { (badge(tone, words)) }
                 td.number { (reader.amount(of.brought_in.as_ref())) }
                 td.wide { (reader.exact_time(referral.create_time.as_ref())) }
             }
@@ -317,8 +321,8 @@ fn participants(people: &[UserDetail], view: &View<'_>, reader: &Reader) -> Mark
     }
     let head = html! {
         th scope="col" { (text::NAME) }
-        th scope="col" { (text::CODE) }
-        th scope="col" { (text::REFERRER) }
+        th.wide scope="col" { (text::CODE) }
+        th.wide scope="col" { (text::REFERRER) }
         th.number scope="col" { (text::EARNED) }
         th.number scope="col" { (text::BALANCE) }
         th.wide scope="col" { (text::SINCE) }
@@ -339,6 +343,12 @@ fn participants(people: &[UserDetail], view: &View<'_>, reader: &Reader) -> Mark
 fn participant(detail: &UserDetail, reader: &Reader) -> Markup {
     let user = detail.user.clone().unwrap_or_default();
     let of = detail.participant.clone().unwrap_or_default();
+    let referrer = person(
+        &of.referrer_user_id,
+        &detail.referrer_display_name,
+        &detail.referrer_username,
+        reader,
+    );
     html! {
         tr {
             th scope="row" {
@@ -347,9 +357,11 @@ fn participant(detail: &UserDetail, reader: &Reader) -> Markup {
                     @let (tone, words) = user_status(user.status());
                     " " (badge(tone, words))
                 }
+                small.phone { code { (of.code) } }
+                @if !of.referrer_user_id.is_empty() { small.phone { (text::REFERRED_BY) " " (referrer) } }
             }
-            td { code { (of.code) } }
-            td { (person(&of.referrer_user_id, &detail.referrer_display_name, &detail.referrer_username, reader)) }
+            td.wide { code { (of.code) } }
+            td.wide { (referrer) }
             td.number { (reader.amount(detail.earned.as_ref())) }
             td.number { (reader.amount(detail.balances.first())) }
             td.wide { (reader.exact_time(user.create_time.as_ref())) }

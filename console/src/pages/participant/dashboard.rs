@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub scene: Scene<'a>,
     /// How things stand.
     pub state: &'a ParticipantState,
+    /// How many more people can come by the code; `None` for any number, or if it could not be read.
+    pub places: Option<i32>,
     /// What each level has brought; or why it could not be read.
     pub levels: Result<Vec<LevelEarnings>, String>,
     /// What was earned day by day, or why it could not be read.
@@ -46,14 +48,17 @@ pub struct View<'a> {
 /// The page.
 #[must_use]
 pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
-    let View { scene, state, levels, days, visits, feed, live, done, celebration } = view;
+    let View { scene, state, places, levels, days, visits, feed, live, done, celebration } = view;
     let program = scene.program;
     let main = html! {
         (parts::head(&text::greeting(scene.name), &program.display_name, &live_mark()))
         @if !state.active { (parts::bad_notice(text::DEACTIVATED)) }
         section.hero aria-label=(text::BALANCE_AND_LINK) {
             (balance(state, program, reader))
-            (share(&scene))
+            div.sharing {
+                (self::places(places, program, reader))
+                (share(&scene))
+            }
         }
         (counters(state, program, reader))
         div.split.with-feed {
@@ -162,6 +167,19 @@ fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Mark
     }
 }
 
+/// Says that nobody can come by the code any more; an empty place while somebody can. The style sheet shows the ways to
+/// share the code only as long as this says nothing.
+#[must_use]
+pub fn places(left: Option<i32>, program: &Program, reader: &Reader) -> Markup {
+    let all = places_of(program).map(|all| reader.number(all)).unwrap_or_default();
+    html! { div #places { @if left == Some(0) { (parts::notice(&text::no_place_left(&all))) } } }
+}
+
+/// How many people a participant can bring, by the lower of the limits.
+fn places_of(program: &Program) -> Option<i32> {
+    [program.max_direct_referrals, program.max_uses_per_code].into_iter().flatten().min()
+}
+
 /// The code and the link, and the ways to share it.
 fn share(scene: &Scene<'_>) -> Markup {
     let code = &scene.participant.code;
@@ -233,8 +251,7 @@ fn encoded(text: &str) -> String {
 
 fn counters(state: &ParticipantState, program: &Program, reader: &Reader) -> Markup {
     let referred = state.pending_count + state.converted_count;
-    let places = program.max_direct_referrals.or(program.max_uses_per_code);
-    let places = places
+    let places = places_of(program)
         .map_or_else(|| text::NO_LIMIT.into(), |places| text::of_places(&reader.number(places)));
     let rate = charts::percent(state.converted_count.into(), referred.into());
     let converted =
@@ -373,9 +390,9 @@ pub fn referral(referral: &Referral, name: &str, reader: &Reader) -> Happening {
 }
 
 /// An entry of the ledger as something that happened.
-pub use entries::happening as entry;
+pub use entries::{Rules, happening as entry};
 /// Something that was not granted as something that happened.
 #[must_use]
-pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Happening {
-    entries::withheld_happening(of, false, program, reader)
+pub fn withheld(of: &WithheldReward, rules: Rules<'_>, reader: &Reader) -> Happening {
+    entries::withheld_happening(of, false, rules, reader)
 }

@@ -5,12 +5,13 @@ use contract::pb::{
 };
 use maud::{Markup, html};
 
-use super::{Scene, earned, entries, other_sums, path};
+use super::entries::{self, Rules};
+use super::{Scene, earned, other_sums, path};
 use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, badge, empty, failed, live_mark, table, table_foot};
-use crate::reader::Reader;
+use crate::reader::{Reader, long_date};
 use crate::text::{participant as text, statement};
 
 /// How many people the bars show.
@@ -40,6 +41,14 @@ pub struct Figures {
     pub withheld: Result<Vec<WithheldReward>, String>,
     /// The ledger.
     pub ledger: Result<Ledger, String>,
+    /// Other versions of the program, by which something in the ledger was granted, or something was withheld.
+    pub others: Vec<Program>,
+}
+
+impl Figures {
+    fn rules<'a>(&'a self, program: &'a Program) -> Rules<'a> {
+        Rules { program, others: &self.others }
+    }
 }
 
 /// What the page shows.
@@ -62,7 +71,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let View { scene, as_of, as_of_fault, figures, live } = view;
     let program = scene.program;
     let csv = reader.to(&scene.path("earnings.csv"));
-    // What is by week and by person is of the present.
+    // What is by week and by person, what was not granted, and the ledger are of the present.
     let is_past = !as_of.is_empty();
     let of_weeks = if is_past { text::OF_PRESENT } else { text::LAST_WEEKS };
     let all = if is_past { None } else { figures.levels.as_deref().ok() };
@@ -94,8 +103,8 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 }
             }
         }
-        (withheld(&figures.withheld, program, reader))
-        (ledger(&figures.ledger, program, reader))
+        (withheld(&figures.withheld, is_past, figures.rules(program), reader))
+        (ledger(&figures.ledger, is_past, figures.rules(program), reader))
     };
     let page =
         Page { reader, title: text::EARNINGS, live, done: None, celebration: None, shared: None };
@@ -110,8 +119,8 @@ pub fn changed(figures: &Figures, program: &Program, reader: &Reader) -> Markup 
         (weeks(&figures.weeks, program, reader))
         (by_level(&figures.levels, reader))
         (by_person(&figures.people, figures.levels.as_deref().ok(), program, reader))
-        (withheld(&figures.withheld, program, reader))
-        (ledger(&figures.ledger, program, reader))
+        (withheld(&figures.withheld, false, figures.rules(program), reader))
+        (ledger(&figures.ledger, false, figures.rules(program), reader))
     }
 }
 
@@ -129,7 +138,8 @@ fn weeks(weeks: &Result<Vec<Point>, String>, program: &Program, reader: &Reader)
 /// What was not granted of late, and why; an empty place if nothing was withheld.
 fn withheld(
     found: &Result<Vec<WithheldReward>, String>,
-    program: &Program,
+    is_past: bool,
+    rules: Rules<'_>,
     reader: &Reader,
 ) -> Markup {
     let found = match found {
@@ -138,9 +148,15 @@ fn withheld(
     };
     html! {
         section.card.flush #withheld hidden[found.is_empty()] {
-            div.card-head { div { h2 { (text::WITHHELD) } p { (text::WITHHELD_WORDS) } } }
+            div.card-head {
+                div {
+                    h2 { (text::WITHHELD) }
+                    p { (text::WITHHELD_WORDS) }
+                    @if is_past { p { (text::OF_PRESENT) } }
+                }
+            }
             ul.feed role="list" {
-                @for of in found { (entries::withheld_happening(of, true, program, reader).html(None)) }
+                @for of in found { (entries::withheld_happening(of, true, rules, reader).html(None)) }
             }
         }
     }
@@ -152,7 +168,7 @@ fn choice(scene: &Scene<'_>, as_of: &str, as_of_fault: Option<&str>, reader: &Re
     let described = as_of_fault.map(|_| "as-of-fault");
     html! {
         div.card-head {
-            h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(as_of)) } }
+            h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(&long_date(as_of))) } }
             form.row method="get" action=(action) {
                 label.unseen for="as_of" { (text::AS_OF_DAY) }
                 input.input.short #as_of name="as_of" type="date" value=(as_of)
@@ -275,31 +291,36 @@ pub fn name(of: &ReferralDetail) -> &str {
         .unwrap_or(text::SOMEBODY)
 }
 
-fn ledger(ledger: &Result<Ledger, String>, program: &Program, reader: &Reader) -> Markup {
+fn ledger(
+    ledger: &Result<Ledger, String>,
+    is_past: bool,
+    rules: Rules<'_>,
+    reader: &Reader,
+) -> Markup {
     html! {
         section.card.flush #ledger {
-            div.card-head { h2 { (text::LEDGER) } }
+            div.card-head { div { h2 { (text::LEDGER) } @if is_past { p { (text::OF_PRESENT) } } } }
             @match ledger {
-                Ok(ledger) => (entries_of(ledger, program, reader)),
+                Ok(ledger) => (entries_of(ledger, rules, reader)),
                 Err(why) => (failed(why)),
             }
         }
     }
 }
 
-fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
+fn entries_of(ledger: &Ledger, rules: Rules<'_>, reader: &Reader) -> Markup {
     if ledger.entries.is_empty() {
         return empty(Icon::COIN, text::NOTHING_EARNED, text::NOTHING_EARNED_WORDS, &html! {});
     }
     let head = html! {
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
         th.number.wide scope="col" { (text::BALANCE) }
     };
-    let rows = html! { @for entry in &ledger.entries { (row(entry, program, reader)) } };
-    let first = path(&program.program_id, "earnings");
+    let rows = html! { @for entry in &ledger.entries { (row(entry, rules, reader)) } };
+    let first = path(&rules.program.program_id, "earnings");
     html! {
         (table(text::LEDGER, &head, &rows))
         (table_foot(
@@ -311,23 +332,23 @@ fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
     }
 }
 
-fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
-    let words = entries::words(entry, program, reader);
+fn row(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Markup {
+    let words = entries::words(entry, rules, reader);
     let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr id=(entries::entry_id(entry)) {
-            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
-                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
+                small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                 @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
                 @if !entry.note.is_empty() { small.break { (entry.note) } }
                 @if entry.expire_time.is_some() { small { (text::expires(&reader.day(entry.expire_time.as_ref()))) } }
             }
             td.wide { (badge(tone, bucket)) }
-            td.number { (reader.change(entry.amount.as_ref())) }
+            (entries::amount_cell(entry, reader))
             td.number.wide { (reader.amount(entry.balance.as_ref())) }
         }
     }

@@ -1,16 +1,34 @@
 //! Entries of a ledger in words: what moved a balance, and by which rule.
 
 use contract::pb::{
-    BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule,
+    BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule, Tier,
     WithheldReason, WithheldReward,
 };
-use maud::html;
+use maud::{Markup, html};
 
 use super::rule;
+use super::rules::total;
 use crate::icons::Icon;
 use crate::parts::{Happening, Tone};
 use crate::reader::Reader;
 use crate::text::participant as text;
+
+/// The rules of a program: as they are, and as they were when rewards were granted.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The program as it is.
+    pub program: &'a Program,
+    /// Other versions of it, as far as they are needed and could be read.
+    pub others: &'a [Program],
+}
+
+impl<'a> Rules<'a> {
+    /// The program in a version.
+    fn version(self, version: i32) -> Option<&'a Program> {
+        let mut known = std::iter::once(self.program).chain(self.others);
+        known.find(|program| program.version == version)
+    }
+}
 
 /// An entry in words.
 pub struct Words {
@@ -28,7 +46,7 @@ pub struct Words {
 
 /// What an entry is, and by which rule.
 #[must_use]
-pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words {
+pub fn words(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Words {
     let gain = entry.amount.as_ref().map_or(0, |amount| amount.minor_units) >= 0;
     let tone = if gain { Tone::Good } else { Tone::Bad };
     let of = |title: &str, detail: String, icon, tone| Words {
@@ -45,7 +63,7 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
                     if entry.bucket() == BalanceBucket::Pending { Tone::Warn } else { Tone::Good };
                 Words {
                     title: text::reward(kind(reward.kind()), reward.level),
-                    detail: detail(reward, program, reader),
+                    detail: detail(reward, rules, reader),
                     rule: text::by_rule(&reward.rule, reward.program_version),
                     icon: if reward.purchase_id.is_empty() { Icon::PEOPLE } else { Icon::COIN },
                     tone,
@@ -55,7 +73,9 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
         },
         EntryKind::PurchaseCredit => of(text::OWN_PURCHASE, String::new(), Icon::CART, tone),
         EntryKind::Reversal => {
-            of(text::TAKEN_BACK, text::TAKEN_BACK_WORDS.into(), Icon::BACK, tone)
+            let is_purchase = !entry.purchase_id.is_empty();
+            let why = if is_purchase { text::TAKEN_BACK_WORDS } else { text::TAKEN_BACK_REFERRAL };
+            of(text::TAKEN_BACK, why.into(), Icon::BACK, tone)
         }
         EntryKind::Redemption => of(text::REDEEMED, String::new(), Icon::GIFT, tone),
         EntryKind::Payout => of(text::PAID_OUT, String::new(), Icon::BANK, Tone::Info),
@@ -71,17 +91,53 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
                 (BalanceBucket::Reserved, _) => text::UNRESERVED,
                 _ => text::MOVED,
             };
-            of(title, String::new(), Icon::CLOCK, Tone::Info)
+            of(title, moved(entry, reader), Icon::CLOCK, Tone::Info)
         }
         EntryKind::Unspecified => of(text::MOVED, String::new(), Icon::COIN, tone),
     }
 }
 
-/// What a reward is in words, as far as the program still has its rule as it was then, and what its cap has cut off.
-fn detail(reward: &Reward, program: &Program, reader: &Reader) -> String {
-    let known = rule(program, &reward.rule);
-    let known = known.filter(|_| reward.program_version == program.version);
-    let mut words = Vec::from_iter(known.map(|rule| pays(rule, program, reader)));
+/// What a transfer did to what is available; empty if nothing.
+fn moved(entry: &BalanceEntry, reader: &Reader) -> String {
+    let amount = reader.words(entry.amount.as_ref());
+    match (entry.from_bucket(), entry.bucket()) {
+        (BalanceBucket::Available, _) => text::available_changed("−", &amount),
+        (_, BalanceBucket::Available) => text::available_changed("+", &amount),
+        _ => String::new(),
+    }
+}
+
+/// The amount of an entry. What only moves between parts of the balance is neither gained nor lost.
+#[must_use]
+pub fn change(entry: &BalanceEntry, reader: &Reader) -> Markup {
+    match entry.kind() {
+        EntryKind::Transfer => reader.amount(entry.amount.as_ref()),
+        _ => reader.change(entry.amount.as_ref()),
+    }
+}
+
+/// The cell of an entry's amount. On phones, which have no column for it, the balance after it is below.
+#[must_use]
+pub fn amount_cell(entry: &BalanceEntry, reader: &Reader) -> Markup {
+    html! {
+        td.number {
+            (change(entry, reader))
+            small.phone { (text::balance_after(&reader.words(entry.balance.as_ref()))) }
+        }
+    }
+}
+
+/// What a reward is in words, by the rule as it was then, and what its cap has cut off.
+fn detail(reward: &Reward, rules: Rules<'_>, reader: &Reader) -> String {
+    let program = rules.version(reward.program_version);
+    let known = program.and_then(|program| Some((rule(program, &reward.rule)?, program)));
+    let mut words = Vec::from_iter(known.map(|(rule, program)| {
+        if rule.tiers.is_empty() {
+            pays(rule, program, reader)
+        } else {
+            by_tier(reward, &rule.tiers, reader)
+        }
+    }));
     let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
     if let Some((amount, computed)) = amounts
         && computed.minor_units > amount.minor_units
@@ -89,6 +145,33 @@ fn detail(reward: &Reward, program: &Program, reader: &Reader) -> String {
         words.push(text::cut_by_cap(&reader.words(Some(computed))));
     }
     words.join(", ")
+}
+
+/// How points by tier came about, as far as their number tells: a referral within a tier adds what each one there is
+/// worth, and the first one of a tier takes those before it to that tier.
+fn by_tier(reward: &Reward, tiers: &[Tier], reader: &Reader) -> String {
+    let granted = reward.amount.as_ref().map_or(0, |amount| amount.minor_units);
+    let points = |referrals| total(tiers, referrals).map_or(0, |(_, points)| points);
+    let within = tiers.iter().find(|tier| tier.rate_points == granted);
+    let reached = tiers.iter().find(|tier| {
+        let first = tier.from_referrals;
+        first > 1 && points(first).saturating_sub(points(first - 1)) == granted
+    });
+    match (within, reached) {
+        (Some(tier), None) => text::one_in_tier(&tier.name),
+        (None, Some(tier)) => {
+            let first = tier.from_referrals;
+            let sum = text::tier_sum(
+                &reader.number(first),
+                &reader.number(tier.rate_points),
+                &reader.number(tier.bonus_points),
+                &reader.number(points(first)),
+            );
+            text::tier_reached(&tier.name, &sum, &reader.number(points(first - 1)))
+        }
+        // Two rules of the formula would come to the same, or none does.
+        _ => text::BY_FORMULA.into(),
+    }
 }
 
 impl Words {
@@ -113,14 +196,15 @@ pub fn pays(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
 
 /// Something that was withheld, in words: what it was, why it was not granted, and by which rule it was computed.
 #[must_use]
-pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Words {
-    let rule = rule(program, &of.rule);
+pub fn withheld(of: &WithheldReward, rules: Rules<'_>, reader: &Reader) -> Words {
+    let rule = rules.version(of.program_version).and_then(|program| rule(program, &of.rule));
+    let unit = &rules.program.unit;
     let mut detail = why_withheld(of.reason()).to_owned();
     if of.reason() == WithheldReason::CapReached
         && let Some(cap) = rule.and_then(|rule| rule.cap_minor)
     {
         detail += " ";
-        detail += &text::cap_is(&reader.minor(cap, &program.unit), &program.unit);
+        detail += &text::cap_is(&reader.minor(cap, unit), unit);
     }
     let kind = rule.map_or(text::REWARD, |rule| kind(rule.kind()));
     Words {
@@ -147,10 +231,10 @@ fn why_withheld(reason: WithheldReason) -> &'static str {
 pub fn withheld_happening(
     of: &WithheldReward,
     is_full: bool,
-    program: &Program,
+    rules: Rules<'_>,
     reader: &Reader,
 ) -> Happening {
-    let Words { title, detail, rule, icon, tone } = withheld(of, program, reader);
+    let Words { title, detail, rule, icon, tone } = withheld(of, rules, reader);
     let rule = is_full.then(|| text::computed(&rule));
     let time = of.create_time.unwrap_or_default();
     Happening {
@@ -198,14 +282,112 @@ pub fn entry_id(entry: &BalanceEntry) -> String {
 
 /// An entry as something that happened.
 #[must_use]
-pub fn happening(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Happening {
-    let Words { title, detail, icon, tone, .. } = words(entry, program, reader);
+pub fn happening(entry: &BalanceEntry, rules: Rules<'_>, reader: &Reader) -> Happening {
+    let Words { title, detail, icon, tone, .. } = words(entry, rules, reader);
     Happening {
         id: entry_id(entry),
         icon,
         tone,
         what: html! { strong { (title) } @if !detail.is_empty() { ": " (detail) } },
         when: reader.time(entry.create_time.as_ref()),
-        value: reader.change(entry.amount.as_ref()),
+        value: change(entry, reader),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use contract::pb::Money;
+
+    use super::*;
+    use crate::program::from_json;
+    use crate::reader::Theme;
+
+    fn reader() -> Reader {
+        Reader::new("en", None, Theme::System, String::new())
+    }
+
+    fn reward(rule: &str, version: i32, minor_units: i64) -> BalanceEntry {
+        BalanceEntry {
+            kind: EntryKind::Reward.into(),
+            reward: Some(Reward {
+                rule: rule.into(),
+                level: 1,
+                program_version: version,
+                amount: Some(Money { currency_code: "POINTS".into(), minor_units }),
+                ..Reward::default()
+            }),
+            ..BalanceEntry::default()
+        }
+    }
+
+    #[test]
+    fn a_reward_is_explained_by_the_version_that_granted_it() {
+        let file = include_str!("../../../../programs/multi-level-commission.json");
+        let first = Program { version: 1, ..from_json(file).unwrap() };
+        let mut second = Program { version: 2, ..first.clone() };
+        second.rewards[0].rate_bps = Some(700);
+        let others = [first];
+        let rules = Rules { program: &second, others: &others };
+        let said = |version| {
+            let entry = reward("direct-commission", version, 100);
+            words(&entry, rules, &reader()).detail
+        };
+        assert_eq!(said(1), "5% of a purchase");
+        assert_eq!(said(2), "7% of a purchase");
+        assert_eq!(said(3), "", "a version that could not be read");
+    }
+
+    #[test]
+    fn points_by_tier_say_how_they_came_about() {
+        let file = include_str!("../../../../programs/tiered-points.json");
+        let program = Program { version: 1, ..from_json(file).unwrap() };
+        let said = |minor_units| {
+            let rules = Rules { program: &program, others: &[] };
+            words(&reward("tier-points", 1, minor_units), rules, &reader()).detail
+        };
+        assert_eq!(said(10), "for one friend in the tier Bronze");
+        assert_eq!(said(160), "Silver reached: 10 × 15 + 100 = 250 in all, of which you had 90");
+        assert_eq!(said(915), "Gold reached: 50 × 25 + 500 = 1,750 in all, of which you had 835");
+        assert!(said(11).starts_with("what this friend adds"), "{}", said(11));
+    }
+
+    #[test]
+    fn what_moves_between_parts_of_a_balance_is_no_gain_and_says_what_it_did_to_what_is_available()
+    {
+        let program = Program::default();
+        let of = |from: BalanceBucket, to: BalanceBucket| {
+            let entry = BalanceEntry {
+                kind: EntryKind::Transfer.into(),
+                amount: Some(Money { currency_code: "INR".into(), minor_units: 3_700 }),
+                from_bucket: from.into(),
+                bucket: to.into(),
+                ..BalanceEntry::default()
+            };
+            let words = words(&entry, Rules { program: &program, others: &[] }, &reader());
+            (words.title, words.detail, change(&entry, &reader()).into_string())
+        };
+        let (title, detail, amount) = of(BalanceBucket::Available, BalanceBucket::Pending);
+        assert_eq!((&*title, &*detail), ("Held back", "−37.00 INR available"));
+        assert!(!amount.contains("good") && !amount.contains('+'), "{amount}");
+        let (title, detail, _) = of(BalanceBucket::Pending, BalanceBucket::Available);
+        assert_eq!((&*title, &*detail), ("Became available", "+37.00 INR available"));
+        let (_, detail, _) = of(BalanceBucket::Pending, BalanceBucket::Reserved);
+        assert_eq!(detail, "");
+    }
+
+    #[test]
+    fn what_is_taken_back_without_a_purchase_is_not_said_to_have_been_refunded() {
+        let program = Program::default();
+        let said = |purchase_id: &str| {
+            let entry = BalanceEntry {
+                kind: EntryKind::Reversal.into(),
+                purchase_id: purchase_id.into(),
+                ..BalanceEntry::default()
+            };
+            words(&entry, Rules { program: &program, others: &[] }, &reader()).detail
+        };
+        assert_eq!(said("order-1"), "the purchase was refunded or disputed");
+        assert_eq!(said(""), "a referral does not count any more");
     }
 }

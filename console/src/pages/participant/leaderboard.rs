@@ -40,14 +40,14 @@ pub struct View<'a> {
 #[must_use]
 pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let View { scene, board, live } = view;
-    let words = text::leaderboard_words(metric(board.metric));
+    let words = ranked_by(board.metric);
     let mark = if live.is_some() {
         live_mark()
     } else {
         html! {}
     };
     let main = html! {
-        (parts::head(text::LEADERBOARD, &words, &mark))
+        (parts::head(text::LEADERBOARD, words, &mark))
         (self::board(board, scene.program, &scene.path("leaderboard"), reader))
     };
     let page = Page {
@@ -88,12 +88,23 @@ pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> M
                 (table(text::LEADERBOARD, &head, &rows))
                 (table_foot(
                     reader,
-                    &text::participants(&reader.number(board.participant_count)),
+                    &of_all(board, reader),
                     board.next.as_deref(),
                     board.is_later.then_some(path),
                 ))
             }
         }
+    }
+}
+
+/// How many participants there are, and how many of them the page shows if it has not all.
+fn of_all(board: &Board, reader: &Reader) -> String {
+    let all = reader.number(board.participant_count);
+    if board.next.is_none() && !board.is_later {
+        text::participants(&all, board.participant_count)
+    } else {
+        let shown = i64::try_from(board.entries.len()).unwrap_or(i64::MAX);
+        text::participants_of(&reader.number(shown), &all)
     }
 }
 
@@ -136,5 +147,39 @@ fn metric(metric: LeaderboardMetric) -> &'static str {
         LeaderboardMetric::Referrals => text::REFERRALS,
         LeaderboardMetric::Conversions => crate::text::CONVERSIONS,
         LeaderboardMetric::Earnings | LeaderboardMetric::Unspecified => text::EARNED,
+    }
+}
+
+fn ranked_by(metric: LeaderboardMetric) -> &'static str {
+    match metric {
+        LeaderboardMetric::Points => text::RANKED_BY_POINTS,
+        LeaderboardMetric::Referrals => text::RANKED_BY_REFERRALS,
+        LeaderboardMetric::Conversions => text::RANKED_BY_CONVERSIONS,
+        LeaderboardMetric::Earnings | LeaderboardMetric::Unspecified => text::RANKED_BY_EARNINGS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Theme;
+
+    #[test]
+    fn a_page_of_the_board_says_how_many_of_all_it_shows() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let of = |shown: usize, participant_count, next: Option<&str>| {
+            let shown = Board {
+                entries: vec![LeaderboardEntry::default(); shown],
+                own: LeaderboardEntry::default(),
+                metric: LeaderboardMetric::Points,
+                participant_count,
+                next: next.map(str::to_owned),
+                is_later: false,
+            };
+            board(&shown, &Program::default(), "/p/p/leaderboard", &reader).into_string()
+        };
+        assert!(of(25, 63, Some("/x")).contains("25 of 63 participants on this page<"));
+        assert!(of(2, 2, None).contains(">2 participants<"));
+        assert!(of(1, 1, None).contains(">1 participant<"));
     }
 }

@@ -3,12 +3,13 @@
 use contract::pb::Program;
 use maud::{Markup, html};
 
-use super::rules::reward;
+use super::rules::rewards;
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, Field, FormKeys, Sent, empty};
 use crate::reader::Reader;
 use crate::text::participant as text;
+use crate::text::rules::To;
 
 /// What the page shows.
 pub struct View<'a> {
@@ -61,7 +62,7 @@ fn program(program: &Program, view: &View<'_>, reader: &Reader) -> Markup {
         section.card.item {
             div.stack {
                 h2 { (program.display_name) }
-                ul.facts { @for rule in &program.rewards { li { (reward(rule, program, reader)) } } }
+                ul.facts { @for said in rewards(To::Participant, program, reader) { li { (said) } } }
             }
             (parts::problems(&sent))
             form.form method="post" action=(reader.to(&format!("/programs/{}", program.program_id))) {

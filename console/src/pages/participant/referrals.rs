@@ -77,7 +77,7 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
     }
     let head = html! {
         th scope="col" { (text::NAME) }
-        th scope="col" { (text::STATUS) }
+        th.wide scope="col" { (text::STATUS) }
         th.wide scope="col" { (text::SINCE) }
         th.number scope="col" { (text::BROUGHT_IN) }
     };
@@ -106,8 +106,9 @@ fn row(of: &ReferralDetail, reader: &Reader) -> Markup {
                     small.break { (of.referee_username) }
                 }
                 @if !of.active { small.bad { (text::NOT_ACTIVE) } }
+                div.phone { (badge(tone, words)) }
             }
-            td { (badge(tone, words)) }
+            td.wide { (badge(tone, words)) }
             td.wide { (reader.exact_time(referral.create_time.as_ref())) }
             td.number { (reader.amount(of.brought_in.as_ref())) }
         }

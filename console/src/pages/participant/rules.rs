@@ -1,6 +1,6 @@
 //! How a program works, in words that are made from its rules, so that they cannot differ from what is paid.
 
-use contract::pb::{AttachPolicy, EarnOn, FirstPurchaseUse, Money, Program, RewardRule};
+use contract::pb::{AttachPolicy, EarnOn, FirstPurchaseUse, Money, Program, RewardRule, Tier};
 use maud::{Markup, html};
 
 use super::{Scene, tiers};
@@ -8,7 +8,11 @@ use crate::icons::{Icon, medal};
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, table};
 use crate::reader::{Reader, places};
+use crate::text::participant::tier_sum;
 use crate::text::rules::{self as text, To, What};
+
+/// How many friends the example has.
+const FRIENDS: i32 = 5;
 
 /// What the page shows.
 pub struct View<'a> {
@@ -37,7 +41,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         div.grid {
             section.card {
                 h2 { (text::REWARDS) }
-                ul.facts { @for rule in &program.rewards { li { (reward(rule, program, reader)) } } }
+                ul.facts { @for said in rewards(To::Participant, program, reader) { li { (said) } } }
             }
             section.card {
                 h2 { (text::EXAMPLE) }
@@ -63,10 +67,12 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
-/// What a participant, and those whom they bring, get by one rule.
+/// All that a program grants, a sentence for each, to whom it concerns.
 #[must_use]
-pub fn reward(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
-    reward_to(To::Participant, rule, program, reader)
+pub fn rewards(to: To<'_>, program: &Program, reader: &Reader) -> Vec<String> {
+    let rules = program.rewards.iter().map(|rule| reward_to(to, rule, program, reader));
+    let credited = program.credit_purchases.then(|| text::purchases_credited(to, &program.unit));
+    rules.chain(credited).collect()
 }
 
 /// What is granted by one rule, as a sentence to whom it concerns.
@@ -98,6 +104,7 @@ fn example(program: &Program, reader: &Reader) -> Markup {
     if program.earn_on() == EarnOn::Referral {
         return referral_example(program, reader);
     }
+    // What is granted for a purchase, before anything else was earned.
     let currency = [&*program.purchase_currency_code, unit]
         .into_iter()
         .find(|code| code.len() == 3)
@@ -108,7 +115,7 @@ fn example(program: &Program, reader: &Reader) -> Markup {
         p { (text::buys_for(&reader.minor(amount, currency), currency)) }
         ul.bars role="list" {
             @for rule in &program.rewards {
-                li { span { (text::who(rule.level)) } (reader.amount_of(pays(rule, amount), unit)) }
+                li { span { (text::who(rule.level)) } (reader.amount_of(pays(rule, amount, unit), unit)) }
             }
             @if program.credit_purchases && currency == unit {
                 li { span { (text::BUYER_IS_CREDITED) } (reader.amount_of(amount, unit)) }
@@ -118,26 +125,40 @@ fn example(program: &Program, reader: &Reader) -> Markup {
 }
 
 fn referral_example(program: &Program, reader: &Reader) -> Markup {
-    let rate = tiers(program).first().map(|tier| tier.rate_points);
-    let single = program.rewards.iter().find(|rule| rule.level == 1);
-    let each = rate.or(single.and_then(|rule| rule.flat_minor)).unwrap_or(1);
+    let rule = program.rewards.iter().find(|rule| rule.level == 1);
+    let granted = rule.map_or(0, |rule| match total(&rule.tiers, FRIENDS) {
+        Some((_, points)) => points,
+        None => {
+            let all = pays(rule, 0, &program.unit).saturating_mul(FRIENDS.into());
+            rule.cap_minor.map_or(all, |cap| all.min(cap))
+        }
+    });
     html! {
         p { (text::FIVE_FRIENDS) }
         ul.bars role="list" {
-            li { span { (text::YOU_HAVE) } (reader.amount_of(each.saturating_mul(5), &program.unit)) }
+            li { span { (text::YOU_HAVE) } (reader.amount_of(granted, &program.unit)) }
         }
     }
 }
 
-/// What a rule pays for a purchase, before anything else was earned by it.
-fn pays(rule: &RewardRule, amount: i64) -> i64 {
+/// The tier that so many referrals reach, and what they are worth in all by the formula of tiers.
+#[must_use]
+pub fn total(tiers: &[Tier], referrals: i32) -> Option<(&Tier, i64)> {
+    let tier = tiers.iter().rfind(|tier| tier.from_referrals <= referrals)?;
+    let points = tier.rate_points.saturating_mul(referrals.into());
+    Some((tier, points.saturating_add(tier.bonus_points)))
+}
+
+/// What a rule pays for a purchase or a referral, before anything else was earned by it.
+fn pays(rule: &RewardRule, amount: i64, unit: &str) -> i64 {
     let computed = match (rule.rate_bps, rule.flat_minor) {
         (Some(rate), _) => {
             let share = i128::from(amount) * i128::from(rate) / 10_000;
             i64::try_from(share).unwrap_or(i64::MAX)
         }
         (None, Some(flat)) => flat,
-        (None, None) => i64::from(rule.count),
+        (None, None) if rule.count => 10_i64.pow(u32::try_from(places(unit)).unwrap_or_default()),
+        (None, None) => total(&rule.tiers, 1).map_or(0, |(_, points)| points),
     };
     rule.cap_minor.map_or(computed, |cap| computed.min(cap))
 }
@@ -160,7 +181,28 @@ fn tier_table(program: &Program, reader: &Reader) -> Markup {
             }
         }
     };
-    html! { section.card.flush { div.card-head { h2 { (text::TIERS) } } (table(text::TIERS, &head, &rows)) } }
+    // The first tier that changes what earlier referrals are worth shows best how.
+    let higher = tiers.iter().find(|tier| tier.from_referrals > 0);
+    let shown = higher.and_then(|tier| total(tiers, tier.from_referrals));
+    html! {
+        section.card.flush {
+            div.card-head { div { h2 { (text::TIERS) } p { (text::FORMULA) } } }
+            (table(text::TIERS, &head, &rows))
+            @if let Some((tier, points)) = shown {
+                p.padded.soft {
+                    @let friends = reader.number(tier.from_referrals);
+                    @let points = Money { currency_code: program.unit.clone(), minor_units: points };
+                    @let sum = tier_sum(
+                        &friends,
+                        &reader.number(tier.rate_points),
+                        &reader.number(tier.bonus_points),
+                        &reader.words(Some(&points)),
+                    );
+                    (text::formula_of(&tier.name, &friends, &sum))
+                }
+            }
+        }
+    }
 }
 
 /// Questions that people ask, answered by the rules.
@@ -171,7 +213,7 @@ fn questions(program: &Program, reader: &Reader) -> Vec<(&'static str, String)> 
         let least = reader.minor(program.minimum_purchase_minor, currency);
         questions.push((text::ANY_PURCHASE, text::least(&least, currency)));
     } else if program.earn_on() != EarnOn::Referral {
-        questions.push((text::ANY_PURCHASE, text::EVERY_AMOUNT.into()));
+        questions.push((text::ANY_PURCHASE, text::every_amount(currency)));
     }
     if program.earn_on() == EarnOn::FirstPurchase {
         let uses_up = match program.first_purchase_used_by() {
@@ -202,9 +244,11 @@ fn questions(program: &Program, reader: &Reader) -> Vec<(&'static str, String)> 
         .into(),
     ));
     if let Some(days) = program.hold_days.filter(|days| *days > 0) {
-        questions.push((text::WHY_WAITING, text::held_for(days)));
+        questions.push((text::WHY_WAITING, text::held_for(days, program.earn_on())));
     }
-    questions.push((text::REFUNDS, text::REFUNDS_ANSWER.into()));
+    if let Some(answer) = refunds(program, reader) {
+        questions.push((text::REFUNDS, answer));
+    }
     if let Some(months) = program.expire_months.filter(|months| *months > 0) {
         questions.push((text::EXPIRE, text::expire_after(months)));
     }
@@ -214,9 +258,37 @@ fn questions(program: &Program, reader: &Reader) -> Vec<(&'static str, String)> 
     questions
 }
 
+/// What is taken back when a purchase is refunded; `None` if purchases bring nothing.
+fn refunds(program: &Program, reader: &Reader) -> Option<String> {
+    let minimum = Some(program.minimum_purchase_minor)
+        .filter(|minimum| *minimum > 0 && program.reverse_below_minimum != Some(false));
+    let currency = &program.purchase_currency_code;
+    let left = minimum.map(|minimum| {
+        reader.words(Some(&Money { currency_code: currency.clone(), minor_units: minimum }))
+    });
+    let left = left.as_deref();
+    let has = |is: fn(&RewardRule) -> bool| {
+        program.earn_on() != EarnOn::Referral && program.rewards.iter().any(is)
+    };
+    let said = [
+        has(|rule| rule.rate_bps.is_some()).then(|| text::share_goes_back(left)),
+        has(|rule| rule.flat_minor.is_some() || rule.count).then(|| text::fixed_goes_back(left)),
+        has(|rule| !rule.tiers.is_empty()).then(|| text::tiers_go_back(left)),
+        program.credit_purchases.then(|| text::CREDIT_GOES_BACK.into()),
+    ];
+    let mut said: Vec<String> = said.into_iter().flatten().collect();
+    if said.is_empty() {
+        return None;
+    }
+    said.push(text::BELOW_ZERO.into());
+    Some(said.join(" "))
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
+    use crate::program::from_json;
     use crate::reader::Theme;
 
     #[test]
@@ -265,12 +337,7 @@ mod tests {
                 &first,
                 "You get 10.00 USD for the first purchase of each friend.",
             ),
-            (
-                To::Participant,
-                count.clone(),
-                &points,
-                "You get 1 points for each friend who joins.",
-            ),
+            (To::Participant, count.clone(), &points, "You get 1 point for each friend who joins."),
             (
                 To::Participant,
                 tiers.clone(),
@@ -297,9 +364,98 @@ mod tests {
                 &points,
                 "Ada gets points for you, by the tier that they have reached.",
             ),
-            (To::Invited("Ada"), count, &points, "Ada gets 1 points when you join."),
+            (To::Invited("Ada"), count, &points, "Ada gets 1 point when you join."),
         ] {
             assert_eq!(reward_to(to, &rule, program, &reader), expected);
         }
+    }
+
+    fn shipped() -> [Program; 5] {
+        [
+            include_str!("../../../../programs/first-purchase-bonus.json"),
+            include_str!("../../../../programs/first-purchase-credits.json"),
+            include_str!("../../../../programs/multi-level-commission.json"),
+            include_str!("../../../../programs/referral-count.json"),
+            include_str!("../../../../programs/tiered-points.json"),
+        ]
+        .map(|file| from_json(file).unwrap())
+    }
+
+    #[test]
+    fn what_a_refund_takes_back_is_said_as_it_is_done() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let [bonus, credits, commission, count, tiered] = shipped();
+        let said = |program: &Program| refunds(program, &reader);
+        assert_eq!(
+            said(&bonus).unwrap(),
+            "A fixed amount stays as long as 10.00 USD or more is left of the purchase; below that, all of it is \
+             taken back. Of a price that was added to a balance, what was refunded is taken back. If something was \
+             used already, the balance falls below zero."
+        );
+        assert_eq!(
+            said(&credits).unwrap(),
+            "A fixed amount stays until nothing is left of the purchase; then all of it is taken back. If something \
+             was used already, the balance falls below zero."
+        );
+        assert_eq!(
+            said(&commission).unwrap(),
+            "Of a share, the same part is taken back as of the price; if less than 1,000.00 INR is left of the \
+             purchase, all of it is. If something was used already, the balance falls below zero."
+        );
+        // There, purchases bring nothing.
+        assert_eq!((said(&count), said(&tiered)), (None, None));
+        let generous = Program { reverse_below_minimum: Some(false), ..commission };
+        assert!(!said(&generous).unwrap().contains("1,000.00"));
+        let tiers = Program { earn_on: EarnOn::FirstPurchase.into(), ..tiered };
+        assert!(said(&tiers).unwrap().starts_with("Points by tier stay until nothing is left"));
+    }
+
+    #[test]
+    fn what_a_program_grants_is_said_in_full() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let [bonus, credits, commission, count, tiered] = shipped();
+        for (program, expected) in [
+            (
+                bonus,
+                &[
+                    "Your friend gets 10.00 USD for their first purchase.",
+                    "You get 10.00 USD for the first purchase of each friend.",
+                    "Whoever takes part also gets the price of all that they buy in USD, on their own balance.",
+                ][..],
+            ),
+            (
+                credits,
+                &[
+                    "Your friend gets 2 credits for their first purchase.",
+                    "You get 2 credits for the first purchase of each friend.",
+                ][..],
+            ),
+            (
+                commission,
+                &[
+                    "You get 5% of what your friends buy, up to 1,000.00 INR in all.",
+                    "You get 1% of what their friends buy, up to 1,000.00 INR in all.",
+                ][..],
+            ),
+            (count, &["You get 1 referral for each friend who joins."][..]),
+            (tiered, &["You get points for each friend, by the tier that you have reached."][..]),
+        ] {
+            let id = &program.program_id;
+            assert_eq!(rewards(To::Participant, &program, &reader), expected, "{id}");
+            let invited = rewards(To::Invited("Ada"), &program, &reader);
+            assert_eq!(invited.len(), expected.len(), "{id}: {invited:?}");
+        }
+    }
+
+    #[test]
+    fn the_formula_of_tiers_is_that_of_the_documents() {
+        let [.., tiered] = shipped();
+        let of = |referrals| total(tiers(&tiered), referrals).map(|(_, points)| points);
+        let known = [9, 10, 49, 50].map(|referrals| of(referrals).unwrap());
+        assert_eq!(known, [90, 250, 835, 1_750]);
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let table = tier_table(&tiered, &reader).into_string();
+        let example = "With 10 friends you have reached Silver: 10 × 15 + 100 = 250 points.";
+        assert!(table.contains(example), "{table}");
     }
 }

@@ -1,10 +1,11 @@
 //! A month of a participant on paper: what there was before and after, and every entry in between. In UTC, so that a
 //! statement is the same wherever it is printed.
 
-use contract::pb::{BalanceEntry, BucketBalances, GetStatementResponse, Money};
+use contract::pb::{BalanceEntry, BucketBalances, GetStatementResponse, Money, Program};
 use maud::{Markup, html};
 
-use super::{Scene, entries};
+use super::Scene;
+use super::entries::{self, Rules};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, badge, empty, failed, table};
@@ -27,6 +28,8 @@ pub struct View<'a> {
     pub is_over: bool,
     /// When the statement was made.
     pub made: prost_types::Timestamp,
+    /// Other versions of the program, by which something was granted in the month.
+    pub others: &'a [Program],
     /// The statement, with all its entries, the newest first; or why it could not be read.
     pub statement: Result<GetStatementResponse, String>,
 }
@@ -189,7 +192,7 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
         return empty(Icon::COIN, text::NO_ENTRIES, text::NO_ENTRIES_WORDS, &html! {});
     }
     let head = html! {
-        th.wide scope="col" { (text::WHEN) }
+        th.wide.when scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
@@ -200,20 +203,21 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
 }
 
 fn row(entry: &BalanceEntry, view: &View<'_>, reader: &Reader) -> Markup {
-    let words = entries::words(entry, view.scene.program, reader);
+    let rules = Rules { program: view.scene.program, others: view.others };
+    let words = entries::words(entry, rules, reader);
     let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr {
-            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide.when { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
-                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
+                small.phone.when { (reader.exact_time(entry.create_time.as_ref())) }
                 @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
             }
             td.wide { (badge(tone, bucket)) }
-            td.number { (reader.change(entry.amount.as_ref())) }
+            (entries::amount_cell(entry, reader))
             td.number.wide { (reader.amount(entry.balance.as_ref())) }
         }
     }

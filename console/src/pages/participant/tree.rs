@@ -1,6 +1,6 @@
 //! The people below a participant, as a tree.
 
-use contract::pb::ReferralNode;
+use contract::pb::{ReferralNode, ReferralStatus};
 use maud::{Markup, html};
 
 use super::{Scene, status};
@@ -47,14 +47,24 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
+/// How many people below somebody count and are not in the tree, which ends at a level, and at a number of people.
+fn missing(node: &ReferralNode) -> i32 {
+    let counts = |of: &&ReferralNode| {
+        matches!(of.status(), ReferralStatus::Pending | ReferralStatus::Converted)
+    };
+    let shown = node.referrals.iter().filter(counts).count();
+    node.referral_count.saturating_sub(i32::try_from(shown).unwrap_or(i32::MAX)).max(0)
+}
+
 /// The people below somebody. The tree is as deep as the program pays, ten levels at most.
 fn below(node: &ReferralNode, reader: &Reader) -> Markup {
+    let missing = missing(node);
     html! {
-        @if !node.referrals.is_empty() {
+        @if !node.referrals.is_empty() || missing > 0 {
             ul role="list" {
                 @for child in &node.referrals {
                     li {
-                        @if child.referrals.is_empty() {
+                        @if child.referrals.is_empty() && self::missing(child) == 0 {
                             div.node { (person(child, reader)) }
                         } @else {
                             details open {
@@ -64,6 +74,7 @@ fn below(node: &ReferralNode, reader: &Reader) -> Markup {
                         }
                     }
                 }
+                @if missing > 0 { li { div.node.soft { (text::more_below(missing)) } } }
             }
         }
     }
@@ -80,5 +91,33 @@ fn person(node: &ReferralNode, reader: &Reader) -> Markup {
         (badge(tone, words))
         @if node.referral_count > 0 { span.soft { (text::referred_so_many(node.referral_count)) } }
         (reader.amount(node.brought_in.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Theme;
+
+    #[test]
+    fn where_the_tree_ends_it_says_how_many_more_there_are() {
+        let reader = Reader::new("en", None, Theme::System, String::new());
+        let of = |status: ReferralStatus, referral_count, referrals| ReferralNode {
+            status: status.into(),
+            referral_count,
+            referrals,
+            ..ReferralNode::default()
+        };
+        let leaf = of(ReferralStatus::Pending, 2, Vec::new());
+        // Those who are held count for nobody, and are shown all the same.
+        let held = of(ReferralStatus::Held, 0, Vec::new());
+        let root = of(ReferralStatus::Unspecified, 2, vec![leaf, held]);
+        let html = below(&root, &reader).into_string();
+        assert_eq!(html.matches("more below").count(), 2, "{html}");
+        assert!(html.contains("2 more below, not shown"), "{html}");
+        assert!(html.contains("1 more below, not shown"), "{html}");
+        let whole =
+            of(ReferralStatus::Unspecified, 1, vec![of(ReferralStatus::Converted, 0, Vec::new())]);
+        assert!(!below(&whole, &reader).into_string().contains("more below"));
     }
 }

@@ -60,6 +60,8 @@ async fn run(visit: &Visit, mut events: Events, messages: &Messages) -> Result<(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut token, mut shown) = (String::new(), Rates::default());
+    // The first tick comes at once: nothing was counted then.
+    let mut has_begun = false;
     // The page may be older than the stream, so that its programs are brought up to date first.
     let (mut is_stale, mut since_programs) = (true, PROGRAM_TICKS);
     let mut heard = Instant::now();
@@ -75,7 +77,8 @@ async fn run(visit: &Visit, mut events: Events, messages: &Messages) -> Result<(
             _ = ticks.tick() => {}
         }
         since_programs += 1;
-        let rates = counted.tick();
+        let rates = if has_begun { counted.tick() } else { shown };
+        has_begun = true;
         let mut html = String::new();
         if rates != shown {
             shown = rates;
@@ -123,7 +126,12 @@ impl Counted {
             self.last.pop_front();
         }
         let sum = |of: fn(&Rates) -> u32| self.last.iter().map(of).sum();
-        Rates { purchases: sum(|rates| rates.purchases), rewards: sum(|rates| rates.rewards) }
+        Rates {
+            // Ticks are seconds. A page that was just opened has counted fewer of them.
+            seconds: u32::try_from(self.last.len()).unwrap_or_default(),
+            purchases: sum(|rates| rates.purchases),
+            rewards: sum(|rates| rates.rewards),
+        }
     }
 }
 
@@ -132,16 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_over_the_last_ten_seconds() {
+    fn rates_are_over_the_last_ten_seconds_or_as_many_as_were_counted() {
         let mut counted = Counted::default();
         let purchase = pb::Event { event_type: PURCHASE.into(), ..Default::default() };
         for _ in 0..3 {
             counted.note(Some(&purchase));
         }
         counted.note(None);
-        for _ in 0..TICKS {
-            assert_eq!(counted.tick(), Rates { purchases: 3, rewards: 0 });
+        for seconds in 1..=10 {
+            assert_eq!(counted.tick(), Rates { seconds, purchases: 3, rewards: 0 });
         }
-        assert_eq!(counted.tick(), Rates::default());
+        assert_eq!(counted.tick(), Rates { seconds: 10, purchases: 0, rewards: 0 });
     }
 }

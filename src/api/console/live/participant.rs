@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::Path;
 use axum::response::Response;
 use console::page::CELEBRATIONS;
-use console::pages::participant::dashboard::{self, FEED};
+use console::pages::participant::dashboard::{self, FEED, Rules};
 use console::pages::participant::earnings::{self, name};
 use console::text::participant::SOMEBODY;
 use http::HeaderMap;
@@ -20,6 +20,7 @@ use tonic::Status;
 use super::{Gone, Messages, cannot_begin, ended, resume_token, stream};
 use crate::api::console::participant::dashboard::{Of, present};
 use crate::api::console::participant::earnings::figures;
+use crate::api::console::participant::versions;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
@@ -167,8 +168,16 @@ impl Following {
         let mut html = dashboard::changed(&state, program, reader).into_string();
         let has_referral = happened.iter().any(|of| matches!(of, Change::Referral(_)));
         let people = if has_referral { of.recent_referrals(&since).await? } else { Vec::new() };
+        let wanted = happened.iter().filter_map(|change| match change {
+            Change::Entry(entry) => entry.reward.as_ref().map(|reward| reward.program_version),
+            Change::Withheld(of) => Some(of.program_version),
+            _ => None,
+        });
+        // A version that was published since the page was made is among them, too.
+        let others = versions::others(&self.visit, program, wanted.collect()).await;
+        let rules = Rules { program, others: &others };
         for change in happened {
-            html += &self.line(change, &people);
+            html += &self.line(change, rules, &people);
         }
         if happened.iter().any(|of| matches!(of, Change::Tier(_))) {
             let celebration = of.celebration(&since, Some(CELEBRATIONS)).await?;
@@ -178,12 +187,14 @@ impl Following {
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
         let turn = self.visit.turn().await;
-        let (levels, days, visits) = tokio::join!(of.levels(&since), of.days(&since), of.visits());
+        let (levels, days, visits, places) =
+            tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.places(&since));
         drop(turn);
         let rest = [
             dashboard::limits(&Ok(levels?), program, reader),
             dashboard::changed_days(&days?, program, reader),
             dashboard::funnel(&state, &Ok(visits?), reader),
+            dashboard::places(places?, program, reader),
         ];
         let rest: String = rest.into_iter().map(console::Markup::into_string).collect();
         messages.part(rest, token).await?;
@@ -191,11 +202,11 @@ impl Following {
     }
 
     /// A change as a line of the feed; empty for what only changes numbers.
-    fn line(&self, change: &Change, people: &[pb::ReferralDetail]) -> String {
+    fn line(&self, change: &Change, rules: Rules<'_>, people: &[pb::ReferralDetail]) -> String {
         let reader = self.visit.reader();
         let happening = match change {
-            Change::Entry(entry) => dashboard::entry(entry, &self.program, reader),
-            Change::Withheld(of) => dashboard::withheld(of, &self.program, reader),
+            Change::Entry(entry) => dashboard::entry(entry, rules, reader),
+            Change::Withheld(of) => dashboard::withheld(of, rules, reader),
             // The one through which the participant came has a referrer; those that they made have not.
             Change::Referral(referral) if referral.referee_user_id != self.user_id => {
                 let found = people.iter().find(|detail| {

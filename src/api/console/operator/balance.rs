@@ -14,7 +14,7 @@ use super::{erased, holds};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
-use crate::api::console::participant::{next_page, part};
+use crate::api::console::participant::{next_page, part, versions};
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 
@@ -157,12 +157,15 @@ async fn balance(
     let sources = rewards.iter().flatten().map(|of| &*of.source_user_id);
     let reader =
         knowing(visit, Ids::of(sources.chain(approvals.iter().flat_map(of_approval)))).await;
+    let found = entries.as_ref().map_or(&[][..], |found| found.entries.as_slice());
+    let others = versions::others(visit, &program, versions::of_entries(found)).await;
     let view = View {
         user: &user.user.unwrap_or_default(),
         program: &program,
         buckets: &balances.buckets.into_iter().next().unwrap_or_default(),
         rewards: part(rewards),
         entries: part(entries.map(|found| found.entries)),
+        others: &others,
         approvals: &approvals,
         reader_is: &format!("user:{}", operator.user_id),
         keys: &|| visit.command(),

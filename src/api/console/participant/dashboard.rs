@@ -5,7 +5,7 @@ use axum::response::Response;
 use console::Markup;
 use console::charts::Point;
 use console::page::Live;
-use console::pages::participant::dashboard::{self, FEED_LENGTH, View, page};
+use console::pages::participant::dashboard::{self, FEED_LENGTH, Rules, View, page};
 use console::pages::participant::earnings::name;
 use console::pages::participant::tiers;
 use console::parts::Happening;
@@ -14,7 +14,7 @@ use prost_types::Timestamp;
 use tokio_stream::StreamExt;
 use tonic::Status;
 
-use super::part;
+use super::{part, versions};
 use crate::api::console::answers::Refused;
 use crate::api::console::forms::SentForm;
 use crate::api::console::visit::Visit;
@@ -36,14 +36,21 @@ pub(in crate::api::console) async fn show(
     let (state, token) = present(&visit, &program_id, &user_id).await?;
     let of = Of { visit: &visit, program: &at.program, user_id: &user_id };
     let since = consistency_token(visit.console().context(), state.position);
-    let (levels, days, visits, feed) =
-        tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.feed(&since));
+    let (levels, days, visits, feed, places) = tokio::join!(
+        of.levels(&since),
+        of.days(&since),
+        of.visits(),
+        of.feed(&since),
+        of.places(&since)
+    );
     let live = Live { path: format!("/live/participant/{program_id}"), token };
     // A page without it is better than none.
     let celebration = of.celebration(&since, None).await.unwrap_or_default();
     let view = View {
         scene: at.scene(),
         state: &state,
+        // A page that offers the code is better than none.
+        places: places.unwrap_or_default(),
         levels: part(levels),
         days: part(days),
         visits: part(visits),
@@ -132,6 +139,19 @@ impl Of<'_> {
         Ok(dashboard::celebration(self.program, &unseen, &keys, into, reader))
     }
 
+    /// How many more people can come by the code; `None` for any number.
+    pub(in crate::api::console) async fn places(&self, since: &str) -> Result<Option<i32>, Status> {
+        if self.program.max_direct_referrals.or(self.program.max_uses_per_code).is_none() {
+            return Ok(None);
+        }
+        let request = pb::GetReferralStatsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            consistency_token: since.into(),
+        };
+        Ok(self.visit.look(request).await?.remaining_uses)
+    }
+
     /// How often the link was opened, ever.
     pub(in crate::api::console) async fn visits(&self) -> Result<i64, Status> {
         let request = pb::GetVisitsRequest {
@@ -192,17 +212,22 @@ impl Of<'_> {
             tokio::join!(entries, self.recent_referrals(since), self.withheld(since, page_size));
         let reader = self.visit.reader();
         let time = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
+        let (entries, withheld) = (entries?.entries, withheld?);
+        let mut wanted = versions::of_entries(&entries);
+        wanted.extend(versions::of_withheld(&withheld));
+        let others = versions::others(self.visit, self.program, wanted).await;
+        let rules = Rules { program: self.program, others: &others };
         let mut feed = Vec::new();
-        for entry in entries?.entries {
-            feed.push((time(entry.create_time), dashboard::entry(&entry, self.program, reader)));
+        for entry in entries {
+            feed.push((time(entry.create_time), dashboard::entry(&entry, rules, reader)));
         }
         for detail in referrals? {
             let referral = detail.referral.clone().unwrap_or_default();
             let happening = dashboard::referral(&referral, name(&detail), reader);
             feed.push((time(referral.create_time), happening));
         }
-        for of in withheld? {
-            let happening = dashboard::withheld(&of, self.program, reader);
+        for of in withheld {
+            let happening = dashboard::withheld(&of, rules, reader);
             feed.push((time(of.create_time), happening));
         }
         feed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));

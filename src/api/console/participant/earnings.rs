@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 
 use super::dashboard::{Of, present};
-use super::{next_page, part};
+use super::{next_page, part, versions};
 use crate::api::console::answers::Refused;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
@@ -95,6 +95,10 @@ pub(in crate::api::console) async fn figures(
         of.withheld(since, WITHHELD),
         ledger(of, page_token, since),
     );
+    let entries = ledger.as_ref().map_or(&[][..], |found| found.entries.as_slice());
+    let mut wanted = versions::of_entries(entries);
+    wanted.extend(versions::of_withheld(withheld.as_deref().unwrap_or_default()));
+    let others = versions::others(visit, program, wanted).await;
     Figures {
         buckets: part(buckets.map(|found| found.buckets.into_iter().next().unwrap_or_default())),
         levels: part(levels.map(|found| found.by_level)),
@@ -102,6 +106,7 @@ pub(in crate::api::console) async fn figures(
         people: part(people.map(|found| found.referrals)),
         withheld: part(withheld),
         ledger: part(ledger),
+        others,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use console::pages::participant::entries;
+use console::pages::participant::entries::{self, Rules};
 use console::reader::{moment, places, plain};
 use console::text::participant::CSV_HEAD;
 
+use super::versions;
 use crate::api::console::answers;
 use crate::api::console::answers::Refused;
 use crate::api::console::visit::Visit;
@@ -22,7 +23,7 @@ pub(super) async fn download(
 ) -> Result<Response, Refused> {
     let at = visit.participating(&program_id).await?;
     let mut csv = row(CSV_HEAD.map(String::from));
-    let (mut page_token, mut count) = (String::new(), 0);
+    let (mut page_token, mut count, mut others) = (String::new(), 0, Vec::new());
     loop {
         let request = pb::ListBalanceEntriesRequest {
             program_id: program_id.clone(),
@@ -33,8 +34,11 @@ pub(super) async fn download(
         };
         let answer = visit.call(request).await?;
         count += answer.entries.len();
+        let wanted = versions::of_entries(&answer.entries);
+        versions::add(&visit, &at.program, &mut others, wanted).await;
+        let rules = Rules { program: &at.program, others: &others };
         for entry in &answer.entries {
-            csv += &row(cells(entry, &at.program, &visit));
+            csv += &row(cells(entry, rules, &visit));
         }
         page_token = answer.next_page_token;
         if page_token.is_empty() || count >= MAX_ENTRIES {
@@ -44,8 +48,8 @@ pub(super) async fn download(
     Ok(answers::download(&format!("{program_id}.csv"), "text/csv; charset=utf-8", csv))
 }
 
-fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [String; 9] {
-    let words = entries::words(entry, program, visit.reader());
+fn cells(entry: &pb::BalanceEntry, rules: Rules<'_>, visit: &Visit) -> [String; 9] {
+    let (program, words) = (rules.program, entries::words(entry, rules, visit.reader()));
     let (_, bucket) = entries::bucket(entry.bucket());
     let time = entry.create_time.as_ref().and_then(moment);
     let kind = entry.kind().as_str_name();

@@ -10,6 +10,7 @@ mod rules;
 mod statement;
 mod store;
 mod tree;
+pub(super) mod versions;
 
 use axum::Router;
 use axum::routing::{get, post};

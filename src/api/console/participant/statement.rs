@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
 use tonic::Status;
 
-use super::part;
+use super::{part, versions};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::visit::Visit;
@@ -56,6 +56,8 @@ pub(super) async fn show(
         seconds,
         nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
     };
+    let entries = statement.as_ref().map_or(&[][..], |found| found.entries.as_slice());
+    let others = versions::others(&visit, &at.program, versions::of_entries(entries)).await;
     let view = View {
         scene: at.scene(),
         user_id: &user_id,
@@ -64,6 +66,7 @@ pub(super) async fn show(
         around,
         is_over: month < &*this_month,
         made,
+        others: &others,
         statement,
     };
     let form_token = visit.form_token();
