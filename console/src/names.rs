@@ -147,11 +147,11 @@ mod tests {
         names.add_user(user("2", "", "ravi"));
         names.add_user(user("3", "", ""));
         names.add_user(user("4", "sana", "sana"));
+        let erased = UserStatus::Erased.into();
+        names.add_user(User { user_id: "6".into(), status: erased, ..Default::default() });
         let both = |id| (names.user(id), names.username(id));
         assert_eq!(both("1"), (Some("Asha Rao"), Some("asha")));
         assert_eq!(both("2"), (Some("ravi"), None));
-        let erased = UserStatus::Erased.into();
-        names.add_user(User { user_id: "6".into(), status: erased, ..Default::default() });
         assert_eq!(both("6"), (Some("Erased user"), None));
         assert!(names.is_erased("6") && !names.is_erased("1") && !names.is_erased("5"));
         // Not read, or never heard of.

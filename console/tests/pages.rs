@@ -21,7 +21,8 @@ use tributary_console::pages::operator::{
     programs as definitions, purchase, purchases, record, redemptions, users,
 };
 use tributary_console::pages::participant::{
-    Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
+    Scene, dashboard, earnings, entries, leaderboard, programs, referrals, rules, statement, store,
+    tree,
 };
 use tributary_console::pages::{profile, refused};
 use tributary_console::parts::{self, FormKeys, PasswordRule, Sent};
@@ -357,7 +358,8 @@ fn pages() -> Vec<(&'static str, String)> {
     let points = || {
         Ok(vec![Point { label: evil(), minor_units: 5 }, Point { label: evil(), minor_units: -5 }])
     };
-    let feed = kinds().map(|kind| dashboard::entry(&entry(kind), &program, reader)).collect();
+    let by = entries::Rules { program: &program, others: &[] };
+    let feed = kinds().map(|kind| dashboard::entry(&entry(kind), by, reader)).collect();
     let session = || Session { session_id: evil(), user_agent: evil(), ..Default::default() };
     let item = Item {
         item_id: evil(),

@@ -123,7 +123,7 @@ async fn the_rights_that_are_checked_are_all_that_a_server_needs() {
 
 #[tokio::test]
 async fn a_role_that_may_create_nothing_is_told_so_where_something_is_missing() {
-    let database = TestDatabase::new().await;
+    let database = TestDatabase::unused().await;
     let (mut owner, url) = weak(&database).await;
     owner.execute(sqlx::raw_sql(RIGHTS)).await.unwrap();
     // The schema is complete, but the tables of the read models do not exist yet.

@@ -38,7 +38,7 @@ fn lacking(status: &Status) {
 
 #[tokio::test]
 async fn the_list_of_tables_is_that_of_the_migrations() {
-    let database = TestDatabase::new().await;
+    let database = TestDatabase::unused().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "select tablename::text from pg_tables where schemaname = 'public'
          and tablename <> '_sqlx_migrations' order by 1",

@@ -48,6 +48,11 @@ pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
 pub use stopping::StopPoint;
 pub use watching::{Begun, Logged, Message, Watched, in_log, second_server};
 
+/// The database with the schema in it, from which others are copied.
+const MIGRATED: &str = "template_migrated";
+/// The same with the tables of the read models.
+const SERVED: &str = "template_served";
+
 /// The Postgres of this test process. It is removed when the process ends, however it ends.
 async fn cluster() -> &'static TemporaryPostgres {
     static CLUSTER: OnceCell<TemporaryPostgres> = OnceCell::const_new();
@@ -64,15 +69,15 @@ async fn cluster() -> &'static TemporaryPostgres {
                 ..Options::default()
             };
             let cluster = TemporaryPostgres::start(&options).await.expect("Postgres starts");
-            create(&cluster, "template_tributary", None).await;
-            let template = Database::new(&cluster.url("template_tributary"), 1).unwrap();
+            create(&cluster, MIGRATED, None).await;
+            let template = Database::new(&cluster.url(MIGRATED), 1).unwrap();
             template.migrate().await.expect("the migrations run");
-            // Every server would create them at its start.
+            template.pool().close().await;
+            create(&cluster, SERVED, Some(MIGRATED)).await;
+            let template = Database::new(&cluster.url(SERVED), 1).unwrap();
             let mut connection = template.connect().await.unwrap();
             for copy in tributary::read::models::copies(Purpose::Serve) {
-                copy.create(&mut connection)
-                    .await
-                    .expect("the tables of the read models are created");
+                copy.create(&mut connection).await.expect("the read models get their tables");
             }
             connection.close().await.unwrap();
             template.pool().close().await;
@@ -124,9 +129,15 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// A fresh database with the schema in it.
+    /// A fresh database with the schema in it, and the tables of the read models, which every server would create at its
+    /// start.
     pub async fn new() -> Self {
-        Self::copied_from("template_tributary").await
+        Self::copied_from(SERVED).await
+    }
+
+    /// A fresh database with nothing in it but the schema: no server has ever used it.
+    pub async fn unused() -> Self {
+        Self::copied_from(MIGRATED).await
     }
 
     /// Another database with the current content of this one, like one that was restored from a backup. Cuts
@@ -170,7 +181,7 @@ impl TestDatabase {
         let drop = format!("drop database {} with (force)", self.name);
         connection.execute(drop.as_str()).await.unwrap();
         connection.close().await.unwrap();
-        create(cluster, &self.name, Some("template_tributary")).await;
+        create(cluster, &self.name, Some(SERVED)).await;
     }
 
     /// Checks what must always hold: the invariants of the log, and that the log and the read models pass
