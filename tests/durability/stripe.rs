@@ -262,8 +262,7 @@ async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
         let (calling, buyer) = (hanging.client(), format!("buyer-{}", NAMES[index]));
         let purchase_id = payment.id();
         point.arm();
-        let call = tokio::spawn(async move {
-            // Nobody is answered.
+        let mut call = tokio::spawn(async move {
             let amount = |minor_units| Some(Money { currency_code: "INR".into(), minor_units });
             match index {
                 0 => {
@@ -275,7 +274,7 @@ async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
                         amount,
                         ..Default::default()
                     };
-                    calling.purchases().record_purchase(record).await.map(drop)
+                    calling.purchases().record_purchase(calling.request(record)).await.map(drop)
                 }
                 1 => {
                     let (refund_id, amount) = ("re_1".into(), amount(100_000));
@@ -285,7 +284,7 @@ async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
                         amount,
                         ..Default::default()
                     };
-                    calling.purchases().refund_purchase(refund).await.map(drop)
+                    calling.purchases().refund_purchase(calling.request(refund)).await.map(drop)
                 }
                 _ => {
                     let payment_id = purchase_id;
@@ -294,11 +293,14 @@ async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
                         buyer_user_id: buyer,
                         ..Default::default()
                     };
-                    calling.purchases().attach_payment(attach).await.map(drop)
+                    calling.purchases().attach_payment(calling.request(attach)).await.map(drop)
                 }
             }
         });
-        point.reached().await;
+        tokio::select! {
+            _ = point.reached() => {}
+            answered = &mut call => panic!("{} is answered: {answered:?}", payment.id()),
+        }
         hanging.kill().await;
         assert!(call.await.unwrap().is_err());
         let open =

@@ -91,9 +91,9 @@ struct Task {
     position: i64,
     /// The user whose turn was last; empty at the beginning.
     after: String,
-    /// How many had their turn.
-    #[serde(default)]
-    looked_at: u64,
+    /// How many had their turn; `None` at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    looked_at: Option<u64>,
     /// What was refused, if anything was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     refused: Option<Refused>,
@@ -188,7 +188,7 @@ impl Payouts {
             let Page { commands, count, last } =
                 self.page(&database, &payout, task.position, &task.after).await?;
             let Some(last) = last else { break };
-            task.looked_at += count;
+            task.looked_at = Some(task.looked_at.unwrap_or_default() + count);
             let refused = self.send_all(commands).await?;
             for refusal in &refused {
                 tracing::warn!(%payout, %refusal, job = job.id, "a line of a payout was refused");
@@ -383,7 +383,7 @@ mod tests {
         let task = Task {
             payout: "cash/may".into(),
             position: 9,
-            looked_at: 7,
+            looked_at: Some(7),
             after: "zoe".into(),
             refused: None,
             sums: Some(sums),

@@ -203,8 +203,8 @@ async fn pages_are_small_and_what_they_refer_to_is_there_and_kept_for_good() {
 async fn an_operator_opens_changes_and_closes_disputes_on_the_page_of_the_purchase() {
     let lines = "multi-level-commission";
     let (database, server, client) = server_with(&[lines]).await;
-    let ada = client.sign_up(lines, "ada", "").await.unwrap();
-    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    let amy = client.sign_up(lines, "amy", "").await.unwrap();
+    client.sign_up(lines, "bob", &amy.code).await.unwrap();
     client.buy("order", "bob", "INR", 200_000).await.unwrap();
     let mut olga = operator(&server, &client).await;
     let (path, action) = ("/o/purchases/order", "/o/purchases/order/disputes");
@@ -251,8 +251,8 @@ async fn an_operator_opens_changes_and_closes_disputes_on_the_page_of_the_purcha
 async fn who_was_erased_is_an_erased_user_in_lists_and_has_a_page_that_says_so() {
     let lines = "multi-level-commission";
     let (database, server, client) = server_with(&[lines]).await;
-    let ada = client.sign_up(lines, "ada", "").await.unwrap();
-    client.sign_up(lines, "bob", &ada.code).await.unwrap();
+    let amy = client.sign_up(lines, "amy", "").await.unwrap();
+    client.sign_up(lines, "bob", &amy.code).await.unwrap();
     let mut olga = operator(&server, &client).await;
     let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap().consistency_token;
     let page = Browser::shown(&olga.get(&format!("/o/purchases?at={bought}")).await);
