@@ -2059,11 +2059,8 @@ pub mod operator {
         format!("People they brought into {program}")
     }
     pub fn by_status_of_person(all: i32, pending: i32, converted: i32, held: i32) -> String {
-        let mut words = format!("{all} referred: {pending} pending, {converted} converted");
-        if held > 0 {
-            words += &format!("; {held} held, which do not count yet");
-        }
-        words
+        let words = format!("{all} referred: {pending} pending, {converted} converted");
+        if held > 0 { format!("{words}; {held} held, which do not count yet") } else { words }
     }
     pub const ERASED_USER_WORDS: &str = "The person was erased. Names, addresses and sessions are \
         gone for good; what was recorded about money stays, under the id.";

@@ -45,7 +45,6 @@ fn every_rpc_that_changes_something_appends_an_event_or_has_a_reason_not_to() {
         "command_line",
         "job:make_up",
         "job:settle_line",
-        "job:settle_payment",
         "job:payout_collect",
         "job:payout_settle",
         "webhook:stripe",

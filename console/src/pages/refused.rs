@@ -50,9 +50,9 @@ fn main(view: &View<'_>, reader: &Reader) -> Markup {
                 Icon::WARN,
                 view.title,
                 view.words,
-                &match &view.again {
-                    Some(again) => self::again(again, reader),
-                    None => html! { a.button.first href=(reader.to("/")) { (text::HOME) } },
+                &html! {
+                    @if let Some(again) = &view.again { (self::again(again, reader)) }
+                    @else { a.button.first href=(reader.to("/")) { (text::HOME) } }
                 },
             ))
         }

@@ -13,7 +13,8 @@ use super::{
 pub(crate) struct Rehearsal<'a> {
     stage: &'a mut dyn Work,
     changed: HashMap<StreamKey, AnyAggregate>,
-    events: Vec<(StreamKey, AnyEvent)>,
+    /// Each with its stream and its place there.
+    events: Vec<(StreamKey, i64, AnyEvent)>,
 }
 
 impl<'a> Rehearsal<'a> {
@@ -23,7 +24,7 @@ impl<'a> Rehearsal<'a> {
 
     /// What the command would record.
     pub(crate) fn into_events(self) -> Vec<(StreamKey, AnyEvent)> {
-        self.events
+        self.events.into_iter().map(|(stream, _, event)| (stream, event)).collect()
     }
 }
 
@@ -52,18 +53,34 @@ impl Work for Rehearsal<'_> {
     }
 
     fn last_sequence(&self, key: &StreamKey) -> i64 {
-        let own = self.events.iter().filter(|(stream, _)| stream == key).count();
+        let own = self.events.iter().filter(|(stream, ..)| stream == key).count();
         self.stage.last_sequence(key).saturating_add(i64::try_from(own).unwrap_or(i64::MAX))
     }
 
     fn record(
         &mut self,
         key: &StreamKey,
-        state: AnyAggregate,
+        mut state: AnyAggregate,
         events: Vec<AnyEvent>,
     ) -> Result<(), Halt> {
-        self.events.extend(events.into_iter().map(|event| (key.clone(), event)));
+        // What a later step of the command finds is what it would find if the earlier ones were carried out.
+        let is_written = self.events.iter().any(|(stream, ..)| stream == key);
+        if key.kind.remembers_commands() && !is_written && !events.is_empty() {
+            for (other, sequence, event) in &self.events {
+                state.remember(&key.id, other, *sequence, event);
+            }
+        }
         self.changed.insert(key.clone(), state);
+        for event in events {
+            let sequence = self.last_sequence(key).saturating_add(1);
+            for (other, state) in &mut self.changed {
+                let is_written = self.events.iter().any(|(stream, ..)| stream == other);
+                if other.kind.remembers_commands() && is_written {
+                    state.remember(&other.id, key, sequence, &event);
+                }
+            }
+            self.events.push((key.clone(), sequence, event));
+        }
         Ok(())
     }
 

@@ -335,7 +335,7 @@ async fn an_event_that_names_nobody_is_kept_without_a_body_once_its_payment_name
     deliver(address, &payment.refund("refund.created", 10, "re_1", 500)).await;
     assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
     let waiting = unmatched(&client).await;
-    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::NoBuyer]);
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::ErasedBuyer]);
     assert_eq!(acknowledge(&client, &waiting[0]).await, None);
     assert_eq!(unmatched(&client).await, []);
     database.check().await;
@@ -384,7 +384,7 @@ async fn a_payment_is_kept_without_bodies_if_what_it_waited_for_named_an_erased_
     deliver(address, &payment.event("invoice_payment.paid", 5, linked)).await;
     let bodies = "select count(*) from stripe_events where body is not null";
     assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
-    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::ErasedBuyer]);
     database.check().await;
     server.stop().await;
 }
@@ -433,7 +433,7 @@ async fn an_erasure_reaches_whatever_names_the_user_and_nothing_that_comes_later
     let mut paid = Payment::new("four", "bea", 1_000).session();
     paid["id"] = json!("evt_four_paid");
     deliver(address, &paid).await;
-    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::ErasedBuyer]);
     assert_eq!(database.count(NAMING_BEA).await, 0);
     database.check().await;
     server.stop().await;

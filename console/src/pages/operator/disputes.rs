@@ -92,6 +92,7 @@ pub(super) fn entry(
                 (reader.amount(dispute.amount.as_ref()))
             }
             @if dispute.state() == DisputeState::Open { (decide(dispute, purchase, disputes, reader)) }
+            @else if let Some(sent) = disputes.sent_about(&dispute.dispute_id) { (parts::problems(sent)) }
         }
     }
 }

@@ -130,8 +130,8 @@ fn create(view: &View<'_>, reader: &Reader) -> Markup {
         autocomplete: "off",
         ..Field::default()
     };
-    let named = |of: &Paying| with_unit(&of.program.display_name, &of.program.unit);
-    let names: Vec<String> = view.paying.iter().map(named).collect();
+    let with_its_unit = |of: &Paying| with_unit(&of.program.display_name, &of.program.unit);
+    let names: Vec<String> = view.paying.iter().map(with_its_unit).collect();
     let ids = view.paying.iter().map(|of| &*of.program.program_id);
     let programs: Vec<(&str, &str)> = ids.zip(names.iter().map(|name| &**name)).collect();
     let found = view.paying.iter().filter_map(|of| Some((of, of.available_minor.as_ref()?)));

@@ -126,12 +126,12 @@ fn example(program: &Program, reader: &Reader) -> Markup {
 
 fn referral_example(program: &Program, reader: &Reader) -> Markup {
     let rule = program.rewards.iter().find(|rule| rule.level == 1);
-    let granted = rule.map_or(0, |rule| match total(&rule.tiers, FRIENDS) {
-        Some((_, points)) => points,
-        None => {
-            let all = pays(rule, 0, &program.unit).saturating_mul(FRIENDS.into());
-            rule.cap_minor.map_or(all, |cap| all.min(cap))
+    let granted = rule.map_or(0, |rule| {
+        if let Some((_, points)) = total(&rule.tiers, FRIENDS) {
+            return points;
         }
+        let all = pays(rule, 0, &program.unit).saturating_mul(FRIENDS.into());
+        rule.cap_minor.map_or(all, |cap| all.min(cap))
     });
     html! {
         p { (text::FIVE_FRIENDS) }

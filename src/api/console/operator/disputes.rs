@@ -32,21 +32,20 @@ pub(super) async fn decide(
     };
     let id_field = if of.is_empty() { "dispute_id" } else { "" };
     let amount_field = if of.is_empty() { "disputed".to_owned() } else { format!("disputed-{of}") };
-    let done = match outcome {
-        Some(outcome) => close(&visit, &purchase_id, &of, outcome, &form).await,
-        None => {
-            let amount = match amount(&visit, &purchase_id, &of, &form).await? {
-                Written::Nothing => None,
-                Written::Amount(amount) => Some(amount),
-                Written::Unreadable => {
-                    let faults = vec![(amount_field, NO_AMOUNT.to_owned())];
-                    let form = again(&visit, of, Sent { faults, ..form.sent() }, &form);
-                    let code = StatusCode::UNPROCESSABLE_ENTITY;
-                    return purchase(&visit, &purchase_id, code, form).await;
-                }
-            };
-            open(&visit, &purchase_id, &of, amount, &form).await
-        }
+    let done = if let Some(outcome) = outcome {
+        close(&visit, &purchase_id, &of, outcome, &form).await
+    } else {
+        let amount = match amount(&visit, &purchase_id, &of, &form).await? {
+            Written::Nothing => None,
+            Written::Amount(amount) => Some(amount),
+            Written::Unreadable => {
+                let faults = vec![(amount_field, NO_AMOUNT.to_owned())];
+                let form = again(&visit, of, Sent { faults, ..form.sent() }, &form);
+                let code = StatusCode::UNPROCESSABLE_ENTITY;
+                return purchase(&visit, &purchase_id, code, form).await;
+            }
+        };
+        open(&visit, &purchase_id, &of, amount, &form).await
     };
     match done {
         Ok((done, changed)) => Ok(visit.see_other(&purchase_path(&purchase_id), done, &changed)),
