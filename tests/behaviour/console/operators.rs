@@ -145,9 +145,13 @@ async fn the_page_of_a_person_has_whom_they_brought_what_they_earned_and_where_m
     .await
     .unwrap();
     let page = Browser::shown(&ada.get(&format!("/o/users/zoe?at={bought}")).await);
-    let brought = page.split("id=\"brought\"").nth(1).unwrap().split("</section>").next().unwrap();
-    assert!(brought.contains("2 referred: 1 pending, 1 converted"), "{brought}");
-    assert!(brought.contains("/o/users/bob") && brought.contains("/o/users/cem"), "{brought}");
+    let of_referrals =
+        page.split("id=\"brought\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(of_referrals.contains("2 referred: 1 pending, 1 converted"), "{of_referrals}");
+    assert!(
+        of_referrals.contains("/o/users/bob") && of_referrals.contains("/o/users/cem"),
+        "{of_referrals}"
+    );
     let rewards = page.split("id=\"rewards\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(rewards.contains("+100.00") && rewards.contains("/o/purchases/order"), "{rewards}");
     assert!(page.contains("zoe@mail.example"), "{page}");
