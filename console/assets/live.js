@@ -309,10 +309,12 @@ function show(next, address, isAnswer = false) {
   const place = address && unnoticed(address);
   // Another layout, such as the door after signing out, or no page of ours: the browser goes there itself.
   if (!main || next.body.className !== document.body.className) {
-    if (!isAnswer || address) location.assign(address ?? location.href);
+    const isOfNobody = isAnswer && !address && !main;
     // What answers a form may be all that still has what was typed, and the id of the command.
-    else if (main) replace(next);
-    else toast(words().failed, true);
+    const isForm = isAnswer && !address && main?.querySelector("form");
+    if (isOfNobody) toast(words().failed, true);
+    else if (isForm) replace(next);
+    else location.assign(address ?? location.href);
     return;
   }
   // Who decides about an entry of a queue goes on with the one that takes its place.
