@@ -272,7 +272,10 @@ function andBack(address) {
   // Paths of the server begin below its root.
   const root = url.pathname.slice(0, -signIn.length);
   const path = location.pathname.slice(root.length);
-  const here = path + location.search.replaceAll("+", "%20");
+  const asked = new URLSearchParams(location.search);
+  // What only said what had been done.
+  for (const name of ["done", "at"]) asked.delete(name);
+  const here = path + (asked.size ? `?${asked}`.replaceAll("+", "%20") : "");
   // The server takes these letters only.
   const isPlain = (/** @type {string} */ text) => /^[\w/.~?=&%-]+$/.test(text);
   const next = [here, path].find(isPlain);

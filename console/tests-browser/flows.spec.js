@@ -71,7 +71,7 @@ test("a plain count: one for each friend, at once, and no account for an unknown
   await follows(ada.page);
   const link = await linkOf(ada.page);
   const bob = await someone(browser, "bob", program, { link });
-  await available(ada.page, "1", "referrals");
+  await available(ada.page, "1", "referral");
   await counter(ada.page, "converted", "1");
   const staff = await operator(browser);
   await record(staff, bob.username, "50.00", "USD");
@@ -191,7 +191,7 @@ test("credits for both sides: the first purchase of anything, and the operator's
   const row = staff.locator("#participants tbody tr", { has: staff.locator("th", { hasText: bob.username }) });
   await expect(row).toContainText(ada.username);
   await expect(row.locator("td").nth(2)).toHaveText(/^2\s*credits$/);
-  await expect(row.locator("code")).toHaveText(await codeOf(bob.page));
+  await expect(row.locator("td code")).toHaveText(await codeOf(bob.page));
   await expect(staff.locator("#recent tbody tr").first()).toContainText(cid.username);
   await expect(staff.locator("#recent tbody tr").first()).toContainText("Pending");
   for (const { faults } of [ada, bob, cid]) faults.none();
