@@ -369,14 +369,24 @@ async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
         Code::FailedPrecondition,
         "PAYOUT_AWAITS_APPROVAL",
     );
-    let list =
-        ListApprovalsRequest { consistency_token: newest(&client).await, ..Default::default() };
-    let listed = client.rewards().list_approvals(client.request(list)).await.unwrap();
-    let listed = listed.into_inner().approvals.remove(0);
-    let Some(approval::Asked::Payout(payout)) = &listed.asked else { panic!("{listed:?}") };
-    assert_eq!((&*payout.payout_id, &*payout.provider_reference), ("may", "batch-1"));
-    assert_eq!(payout.amount.as_ref().unwrap().minor_units, 5_700 + 11 * 99_000);
-    assert_eq!(&*listed.user_id, "");
+    let listed = async || {
+        let consistency_token = newest(&client).await;
+        let list = ListApprovalsRequest { consistency_token, ..Default::default() };
+        let listed = client.rewards().list_approvals(client.request(list)).await.unwrap();
+        let listed = listed.into_inner().approvals.remove(0);
+        assert_eq!(&*listed.user_id, "");
+        let Some(approval::Asked::Payout(payout)) = listed.asked else { panic!("{listed:?}") };
+        assert_eq!((&*payout.payout_id, &*payout.provider_reference), ("may", "batch-1"));
+        payout.amount.unwrap().minor_units
+    };
+    assert_eq!(listed().await, 5_700 + 11 * 99_000);
+    // What was decided by itself is not paid by it.
+    let lines = get(&client, "may").await.reserved.unwrap();
+    fail(&client, "may", "ana").await.unwrap();
+    let shown = listed().await;
+    let left = get(&client, "may").await.reserved.unwrap();
+    assert_eq!((left.count, left.amount.unwrap().minor_units), (lines.count - 1, shown));
+    assert!(shown < 5_700 + 11 * 99_000, "{shown}");
 
     let approve =
         || ApproveRequest { approval_id: asked.approval_id.clone(), ..Default::default() };

@@ -201,6 +201,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_reserved_is_not_exported_while_it_changes() {
+        let payout = PayoutKey::parse("cash/may").unwrap_or_default();
+        let is_refused = |state, wanted| refuse_unsettled(&payout, state, wanted).is_err();
+        for wanted in [None, Some(PayoutLineState::Reserved), Some(PayoutLineState::Paid)] {
+            let has_reserved = wanted != Some(PayoutLineState::Paid);
+            assert!(is_refused(PayoutState::Collecting, wanted));
+            for deciding in [PayoutState::Confirming, PayoutState::Failing] {
+                assert_eq!(is_refused(deciding, wanted), has_reserved, "{deciding:?} {wanted:?}");
+            }
+            for settled in [PayoutState::Open, PayoutState::Confirmed, PayoutState::Failed] {
+                assert!(!is_refused(settled, wanted), "{settled:?} {wanted:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_field_ends_where_it_ends_and_is_no_formula() {
         for (text, expected) in [
             ("DE89 3704 0044", "DE89 3704 0044"),
