@@ -228,17 +228,19 @@ pub(crate) fn length(part: i64, whole: i64) -> Markup {
     }
 }
 
-/// A part in percent of the whole, 0 to 100.
+/// A part in percent of the whole, rounded half up; 0 to 100.
 #[must_use]
 pub fn percent(part: i64, whole: i64) -> i64 {
-    let share = i128::from(part.max(0)) * 100 / i128::from(whole.max(1));
+    let whole = i128::from(whole.max(1));
+    let share = (i128::from(part.max(0)) * 100 + whole / 2) / whole;
     i64::try_from(share).unwrap_or(100).clamp(0, 100)
 }
 
 /// How much of a limit is used.
 #[must_use]
 pub fn meter(label: &str, right: &Markup, used: i64, whole: i64) -> Markup {
-    let used = percent(used, whole);
+    // Full is what has reached its limit, not what is near it.
+    let used = if used < whole { percent(used, whole).min(99) } else { 100 };
     let class = match used {
         100 => "meter full",
         80..100 => "meter near",
@@ -298,6 +300,7 @@ mod tests {
     #[test]
     fn a_part_is_between_nothing_and_the_whole() {
         assert_eq!(percent(1, 3), 33);
+        assert_eq!(percent(5, 8), 63);
         assert_eq!(percent(5, 3), 100);
         assert_eq!(percent(-5, 3), 0);
         assert_eq!(percent(3, 0), 100);

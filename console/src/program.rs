@@ -86,6 +86,9 @@ pub fn key(field: &FieldDescriptor) -> String {
     format!("{}.{}", field.parent_message().name(), field.name())
 }
 
+/// The field with the currency of purchases. Codes of currencies are in capitals; nobody has to know that.
+const PURCHASE_CURRENCY: &str = "purchase_currency_code";
+
 /// The decimals of a percentage.
 const OF_PERCENT: usize = 2;
 
@@ -104,7 +107,8 @@ impl Units {
             let found = values.iter().find(|(of, _)| *of == path);
             found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
         };
-        Self { own: value("unit"), of_purchases: value("purchase_currency_code") }
+        let of_purchases = value(PURCHASE_CURRENCY).to_ascii_uppercase();
+        Self { own: value("unit"), of_purchases }
     }
 
     /// The unit of an amount.
@@ -273,6 +277,7 @@ fn value(
             number.map(Value::EnumNumber).ok_or(text::NOT_A_CHOICE)
         }
         (Takes::Whole, _) => whole(given.parse().ok(), text::NOT_WHOLE),
+        _ if field.name() == PURCHASE_CURRENCY => Ok(Value::String(given.to_ascii_uppercase())),
         _ => Ok(Value::String(given.into())),
     }
 }
@@ -513,6 +518,8 @@ mod tests {
         let given = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let (program, faults) = read(&vec![
             given("program.unit", " INR "),
+            given("program.purchase_currency_code", "usd"),
+            given("program.minimum_purchase_minor", "10.50"),
             given("program.hold_days", "a week"),
             given("program.rewards[1].rate_bps", "5.555"),
             given("program.rewards[1].rule", "direct"),
@@ -526,6 +533,10 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, expected);
         assert_eq!((program.unit.as_str(), program.rewards.len()), ("INR", 2));
+        assert_eq!(
+            (&*program.purchase_currency_code, program.minimum_purchase_minor),
+            ("USD", 1_050)
+        );
         assert_eq!(program.rewards[1].rule, "direct");
     }
 

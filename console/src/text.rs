@@ -385,7 +385,8 @@ pub mod faults {
         })
     }
 
-    pub const NO_AMOUNT: &str = "Write an amount, such as 12.50.";
+    pub const NO_AMOUNT: &str = "Write an amount, such as 12.50, with no more decimals than the \
+        currency has, and nothing between thousands.";
     pub const NOT_THE_USERNAME: &str = "This is not the username of the account.";
     pub const NO_NUMBER: &str = "Write a whole number, or leave it empty.";
     pub const NO_DAY: &str = "Choose a day that is over.";
@@ -461,8 +462,8 @@ pub mod door {
     pub const SET_PASSWORD: &str = "Set the password";
     pub const ENDED: &str = "Your session has ended. Sign in again to go on.";
     pub const SIGNED_OUT: &str = "You have signed out.";
-    pub const LINK_USED: &str =
-        "This link was used already, or has expired. Sign in with a password.";
+    pub const LINK_USED: &str = "This link was used already, or has expired. Sign in with a password, or start the \
+         server again for another link.";
     pub const ERASED: &str = "Your account is erased.";
 
     pub fn invitation_to(program: &str) -> String {
@@ -616,6 +617,7 @@ pub mod participant {
         "There are more people below you than one page can show: these are the nearest.";
     pub const YOU: &str = "You";
     pub const NOBODY_RANKED: &str = "Nobody is on the board yet";
+    pub const NOT_RANKED: &str = "You have no place yet: you get one with what counts here.";
     pub const NOBODY_RANKED_WORDS: &str = "Be the first: share your link.";
     pub const STORE_WORDS: &str = "Turn what you have earned into something nice.";
     pub const ITEMS: &str = "Items";
@@ -623,6 +625,9 @@ pub mod participant {
     pub const NO_ITEMS_WORDS: &str =
         "There is nothing to redeem at present. What you have earned stays yours.";
     pub const REDEEM: &str = "Redeem";
+    pub fn spend(amount: &str) -> String {
+        format!("Spend {amount}")
+    }
     pub const SOLD_OUT: &str = "Sold out";
     pub const COME_BACK: &str = "Come back later";
     pub const REDEEMED_SO_FAR: &str = "What you have redeemed";
@@ -741,7 +746,8 @@ pub mod participant {
         format!("by the rule {rule} of version {version}")
     }
     pub const WITHHELD: &str = "Not granted";
-    pub const WITHHELD_WORDS: &str = "What would have been yours, and why it is not.";
+    pub const WITHHELD_WORDS: &str = "Rewards of which you got nothing, and why. What a cap has cut \
+        off others stands with them in the ledger.";
     pub const WITHHELD_CAP: &str = "You had reached the cap of this level.";
     pub const WITHHELD_INACTIVE: &str = "Your account was deactivated.";
     pub const WITHHELD_BEFORE_REACTIVATION: &str =
@@ -1150,8 +1156,14 @@ pub mod profile {
     pub const MAIL_REVERSAL: &str = "A reward was taken back";
     pub const MAIL_RELEASE: &str = "A reward has become available";
     pub const MAIL_EXPIRY: &str = "Something is about to expire";
+    pub const WRONG_PASSWORD: &str = "This is not your password.";
     pub const PAYOUT: &str = "Payouts";
     pub const PAYOUT_WORDS: &str = "Where money goes that is paid out. It is not shown here again.";
+    pub const PAYOUT_IS_SET: &str =
+        "You have said how you are paid. What you save here takes its place.";
+    pub const PAYOUT_IS_NOT_SET: &str =
+        "You have not said how you are paid: payouts pass you over.";
+    pub const TAKE_PAYOUT_BACK: &str = "Take it back";
     pub const PAYOUT_KIND: &str = "Kind";
     pub const PAYOUT_KIND_HINT: &str = "Such as bank or paypal.";
     pub const PAYOUT_KINDS: [&str; 6] = ["bank", "sepa", "upi", "paypal", "wise", "card"];
@@ -1326,6 +1338,10 @@ pub mod program {
     pub const AS_USUAL: &str = "As by default";
     pub const NOT_A_CHOICE: &str = "Choose one from the list.";
     pub const NOT_WHOLE: &str = "Write a whole number.";
+    pub const SHARE_OUT_OF_RANGE: &str =
+        "Must be more than 0, and all shares of a purchase together at most 100 percent.";
+    pub const AMOUNT_OUT_OF_RANGE: &str =
+        "Must be more than 0, and at most a quadrillion of the smallest unit.";
     pub const NO_PERCENTAGE: &str = "Write a percentage, such as 5 or 12.5.";
     pub const PUBLISH: &str = "Publish";
     pub const BACK: &str = "Go on editing";
@@ -1733,7 +1749,10 @@ pub mod money {
         whoever is deactivated or flagged, has less than the smallest amount, or has no payout method.";
     pub const WOULD_FIND_FIRST: &str =
         "It is shown for the first programs only. All others can be chosen above, too.";
-    pub const CSV: &str = "Lines as CSV";
+    pub const CSV_FOR_PROVIDER: &str = "CSV of what is to be paid";
+    pub fn csv_of(state: &str) -> String {
+        format!("CSV of lines: {}", state.to_lowercase())
+    }
     pub const SO_FAR: &str = "So far";
     pub const COLLECTING_WORDS: &str = "Lines are being made for everybody who has something. The \
         page follows; without a script, reload it.";
@@ -1753,6 +1772,18 @@ pub mod money {
         has decided about one by one.";
     pub const ALL_PAID: &str = "All were paid";
     pub const NONE_PAID: &str = "None was paid";
+    pub fn all_paid_words(amount: &str) -> String {
+        format!(
+            "Notes that {amount} have been transferred. This cannot be undone; what comes back later \
+             is noted line by line."
+        )
+    }
+    pub fn none_paid_words(amount: &str) -> String {
+        format!(
+            "Makes {amount} available again, also to the next payout. This cannot be undone: be sure \
+             that nothing was transferred."
+        )
+    }
     pub const NOTHING_RESERVED: &str = "Nothing is left to pay: every line is decided. Closing the \
         payout notes that it is done.";
     pub const CLOSE_PAYOUT: &str = "Close the payout";
@@ -1868,6 +1899,7 @@ pub mod money {
         "What participants redeem appears here, and is handed over or cancelled.";
     pub const FULFIL: &str = "Handed over";
     pub const CANCEL: &str = "Cancel it";
+    pub const CANCEL_WORDS: &str = "Gives back what it cost. This cannot be undone.";
 
     pub fn of_reward(level: i32, rule: &str) -> String {
         format!("(the reward of {})", level_and_rule(level, rule))
@@ -2058,6 +2090,7 @@ pub mod operator {
     pub fn brought_in_program(program: &str) -> String {
         format!("People they brought into {program}")
     }
+    pub const NEWEST_OF_THEM: &str = ". The newest of them:";
     pub fn by_status_of_person(all: i32, pending: i32, converted: i32, held: i32) -> String {
         let words = format!("{all} referred: {pending} pending, {converted} converted");
         if held > 0 { format!("{words}; {held} held, which do not count yet") } else { words }
@@ -2074,6 +2107,7 @@ pub mod operator {
     pub const ID: &str = "Id";
     pub const EMAIL_CONFIRMED: &str = "Address confirmed";
     pub const SECOND_FACTOR: &str = "Second factor";
+    pub const PAYOUT_METHOD: &str = "Payout method";
     pub const FLAGS: &str = "Fraud flags";
     pub const YES: &str = "Yes";
     pub const NO: &str = "No";
@@ -2170,8 +2204,8 @@ pub mod operator {
     pub const OPEN: &str = "Open";
     pub const WON: &str = "Won";
     pub const WITHDRAWN: &str = "Withdrawn";
-    pub const DISPUTE_WORDS: &str = "The buyer wants the money back from their bank. What the \
-        disputed part brought is held back until the dispute ends.";
+    pub const DISPUTE_WORDS: &str = "The buyer wants the money back from their bank. What would be \
+        taken back if the dispute were lost is held back until it ends.";
     pub const OPEN_DISPUTE: &str = "Open a dispute";
     pub const DISPUTED_AMOUNT: &str = "Disputed amount";
     pub const DISPUTE_ID: &str = "Id of the dispute";
@@ -2270,6 +2304,46 @@ pub mod operator {
             PaymentIssueKind::ExceedsPurchase => "More than was paid",
         }
     }
+    /// What to do about it; empty where the particulars say so.
+    pub fn issue_help(kind: PaymentIssueKind) -> &'static str {
+        match kind {
+            PaymentIssueKind::Unspecified
+            | PaymentIssueKind::NoBuyer
+            | PaymentIssueKind::ErasedBuyer
+            | PaymentIssueKind::UnusableBuyer
+            | PaymentIssueKind::UnknownBuyer => "",
+            PaymentIssueKind::BuyersDiffer => {
+                "If it is not recorded yet, say who bought. If it is, it stays with that person: \
+                 adjust balances if that is wrong."
+            }
+            PaymentIssueKind::IntentMissing => {
+                "Mostly it comes soon. If not, add payment_intent.succeeded to the endpoint at \
+                 Stripe and send the event again there, or record the purchase by hand with this id."
+            }
+            PaymentIssueKind::AmountsDiffer => {
+                "Nothing can settle it. Adjust balances if the difference matters, then take it off \
+                 the list."
+            }
+            PaymentIssueKind::UnusableAmount => {
+                "It is not recorded. Record what it comes to by hand, under the id at Stripe."
+            }
+            PaymentIssueKind::UnclearDispute => {
+                "Close the dispute on the page of the purchase once you know how it ended."
+            }
+            PaymentIssueKind::RecordedDiffers => {
+                "What is recorded is never changed. Adjust balances if they are wrong, then take it \
+                 off the list."
+            }
+            PaymentIssueKind::Refused => {
+                "It is tried again whenever something about the payment changes."
+            }
+            PaymentIssueKind::ExceedsPurchase => {
+                "At most what was paid counts. If a refund was recorded under an id of your own as \
+                 well, cancel that one."
+            }
+        }
+    }
+    pub const AMOUNT_NOT_KNOWN: &str = "Amount not known";
     pub fn who_bought(payment_id: &str) -> String {
         format!("Who made payment {payment_id}")
     }

@@ -288,11 +288,13 @@ fn payout_facts(payout: &PayoutKey) -> [(&'static str, &dyn Display); 2] {
 
 /// What was said of a payout or a line before.
 fn said_facts(said: &DecidedAs) -> Vec<(&'static str, &dyn Display)> {
-    let DecidedAs { reason_code, provider_reference } = said;
+    let DecidedAs { reason_code, provider_reference, paid_reference } = said;
     let reason_code = reason_code.as_ref().map(|code| ("reason_code", code as &dyn Display));
     let reference = provider_reference.as_ref();
     let reference = reference.map(|of| ("provider_reference", of as &dyn Display));
-    reason_code.into_iter().chain(reference).collect()
+    let paid = paid_reference.as_ref();
+    let paid = paid.map(|of| ("paid_provider_reference", of as &dyn Display));
+    reason_code.into_iter().chain(reference).chain(paid).collect()
 }
 
 /// The status, with the field that it is about.

@@ -228,7 +228,9 @@ pub(super) fn denied(denied: Denied) -> Status {
         }
         Denied::Role(role) => {
             let role = role.as_str();
-            let message = format!("the role {role} does not allow this call");
+            let message = format!(
+                "the role {role} does not allow this call; the description of the RPC names its callers"
+            );
             status(reason, message, &[("role", &role)])
         }
         Denied::Field { role, field } => {

@@ -146,7 +146,7 @@ impl Dev {
         let link = format!("{}/sign-in?once={link_token}", url.unwrap_or_default());
         let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
             say(format_args!("the admin key is {admin_key}"));
-            say(format_args!("this link signs you in as operator, once: {link}"));
+            say(format_args!("this link signs you in as operator, once, for 15 minutes: {link}"));
             say(format_args!("tributary is ready on {address}"));
             say(walkthrough::text(scheme, address, &admin_key));
         }));

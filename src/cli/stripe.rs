@@ -49,12 +49,12 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
 /// Says at the start what Stripe can do here, without the secrets.
 pub(super) fn announce(settings: &Settings) {
     let secret_count = settings.webhook_secrets.len();
+    let can_open_sessions = settings.secret_key.is_some();
     if secret_count == 0 {
         tracing::info!(
+            can_open_sessions,
             "no events of Stripe are taken in: {WEBHOOK_SECRET} is not set, so /webhooks/stripe is answered 404"
         );
-    }
-    if secret_count == 0 && settings.secret_key.is_none() {
         return;
     }
     let mode = match settings.secret_key.as_ref().map(SecretKey::is_live) {
@@ -62,12 +62,11 @@ pub(super) fn announce(settings: &Settings) {
         Some(Some(false)) => "test",
         Some(None) | None => "any",
     };
-    let can_open_sessions = settings.secret_key.is_some();
     tracing::info!(
         secret_count,
         mode,
         can_open_sessions,
-        "webhooks of Stripe are taken in if there is a secret, of this mode only"
+        "webhooks of Stripe are taken in, of this mode only"
     );
 }
 
@@ -94,6 +93,9 @@ pub(super) struct SendTest {
     /// The `user_id` of the buyer; without one, the payment waits for an operator
     #[arg(long, value_name = "USER")]
     buyer: Option<String>,
+    /// The payment of a subscription's invoice, which has no session
+    #[arg(long)]
+    renewal: bool,
     /// What is paid, in Stripe's unit, as in 1250 for 12.50 dollars; a tenth of it is refunded
     #[arg(long, value_name = "N", default_value_t = 1_250, value_parser = clap::value_parser!(i64).range(10..))]
     amount: i64,
@@ -150,8 +152,7 @@ impl SendTest {
             say(format_args!("{event_type}: {answer}"));
             answer.clone_into(&mut last_answer);
         }
-        say(self.outcome(&name, &last_answer));
-        Ok(())
+        self.outcome(&name, &last_answer)
     }
 
     /// Where to send the events.
@@ -171,41 +172,60 @@ impl SendTest {
         })
     }
 
-    /// How the payment stands, by what the endpoint answered to the last of its events.
-    fn outcome(&self, name: &str, last_answer: &str) -> String {
+    /// Says how the payment stands, by what the endpoint answered to the last of its events. A payment that names a buyer
+    /// has to be recorded.
+    fn outcome(&self, name: &str, last_answer: &str) -> Result<(), CliError> {
         if last_answer == Taken::RECEIVED {
             let refund = self.amount / 10;
-            return format!(
-                "purchase pi_{name} is recorded, and refund re_{name} of {refund} in Stripe's unit; \
-                 PurchaseService/GetPurchase shows both"
-            );
+            let dispute =
+                self.dispute.map_or_else(String::new, |_| format!(", and dispute du_{name}"));
+            say(format_args!(
+                "purchase pi_{name} is recorded, with refund re_{name} of {refund} in Stripe's unit{dispute}; \
+                 PurchaseService/GetPurchase shows it"
+            ));
+            return Ok(());
         }
         let Some(reasons) = last_answer.strip_prefix(Taken::PARKED) else {
-            return format!(
-                "payment pi_{name} is not recorded: the endpoint answered '{last_answer}'"
-            );
+            let problem =
+                format!("payment pi_{name} is not recorded: the endpoint answered '{last_answer}'");
+            return Err(problem.into());
         };
-        format!(
+        let problem = format!(
             "parked:{reasons}\nPurchaseService/ListUnmatchedPayments and /o/payments of the console show what waits, and \
              docs/integrate.md what to do about each kind"
-        )
+        );
+        if self.buyer.is_some() {
+            return Err(problem.into());
+        }
+        say(problem);
+        Ok(())
     }
 
-    /// A session, its payment and a refund, each with its type.
+    /// A session or an invoice, its payment and a refund, each with its type.
     fn events(&self, name: &str, now_seconds: i64) -> Vec<(&'static str, Value)> {
         let (intent, charge) = (format!("pi_{name}"), format!("ch_{name}"));
         let buyer = self.buyer.as_deref().unwrap_or_default();
-        let mut session = sample::session(&format!("cs_{name}"), &intent, buyer, self.amount);
-        if self.buyer.is_none() {
-            session["client_reference_id"] = Value::Null;
-        }
+        let mut objects = if self.renewal {
+            let invoice_id = format!("in_{name}");
+            let mut invoice = sample::invoice(&invoice_id, buyer, self.amount);
+            if self.buyer.is_none() {
+                invoice["parent"]["subscription_details"]["metadata"] = json!({});
+            }
+            let payment = sample::invoice_payment(&invoice_id, &intent, self.amount);
+            vec![("invoice_payment.paid", payment), ("invoice.paid", invoice)]
+        } else {
+            let mut session = sample::session(&format!("cs_{name}"), &intent, buyer, self.amount);
+            if self.buyer.is_none() {
+                session["client_reference_id"] = Value::Null;
+            }
+            vec![("checkout.session.completed", session)]
+        };
         let refund = self.amount / 10;
-        let mut objects = vec![
-            ("checkout.session.completed", session),
+        objects.extend([
             ("payment_intent.succeeded", sample::intent(&intent, &charge, self.amount)),
             ("refund.created", sample::refund(&format!("re_{name}"), &intent, &charge, refund)),
             ("charge.refunded", sample::charge(&charge, &intent, self.amount, refund)),
-        ];
+        ]);
         if let Some(end) = self.dispute {
             let (dispute, quarter) = (format!("du_{name}"), self.amount / 4);
             let of = |status| sample::dispute(&dispute, &intent, &charge, quarter, status);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use super::settle::RULES;
@@ -194,19 +195,43 @@ async fn keep_event(
     store::keep_event(transaction, kept).await
 }
 
+/// Keeps an event that was read, and returns the id under which it is kept. Stripe sends one event to several endpoints,
+/// in the API version of each, and one that could not be read can come in order later: what says something else under an
+/// id that is known is kept beside it, since what waits is read again.
+async fn keep_read(
+    transaction: &mut PgConnection,
+    event: &Event,
+    body: &str,
+) -> Result<String, StoreError> {
+    let (event_id, event_type) = (&*event.event_id, &*event.event_type);
+    let named = named(&event.fact);
+    keep_event(transaction, (event_id, event_type), named.clone(), body).await?;
+    let known = store::event_body(&mut *transaction, event_id).await?;
+    let is_told = |known: String| {
+        known == body || parse(known.as_bytes()).is_ok_and(|known| known.fact == event.fact)
+    };
+    if known.is_none_or(is_told) {
+        return Ok(event_id.to_owned());
+    }
+    let fact = serde_json::to_vec(&event.fact)
+        .map_err(|error| StoreError::Nonsense(format!("event {event_id}: {error}")))?;
+    let other_id = format!("{event_id}/{:x}", Sha256::digest(fact));
+    keep_event(transaction, (&other_id, event_type), named, body).await?;
+    Ok(other_id)
+}
+
 async fn join(
     transaction: &mut PgConnection,
     event: &Event,
     body: &str,
 ) -> Result<Vec<String>, StoreError> {
     let keys = texts(event.fact.keys().into_iter().collect::<BTreeSet<_>>().iter());
-    let (event_id, event_type) = (&*event.event_id, &*event.event_type);
-    keep_event(transaction, (event_id, event_type), named(&event.fact), body).await?;
+    let kept_id = keep_read(transaction, event, body).await?;
     store::lock(transaction, &keys).await?;
     let payment_ids = if let Some(intent_id) = event.fact.intent() {
         vec![intent_id.to_owned()]
     } else {
-        store::let_wait(&mut *transaction, event_id, &keys).await?;
+        store::let_wait(&mut *transaction, &kept_id, &keys).await?;
         let payment_ids = store::payments_with(&mut *transaction, &keys).await?;
         let intents: Vec<String> =
             payment_ids.iter().map(|id| text(&Key::Intent(id.clone()))).collect();
@@ -214,23 +239,24 @@ async fn join(
         payment_ids
     };
     for payment_id in &payment_ids {
-        apply(transaction, payment_id, event).await?;
+        apply(transaction, payment_id, event, &kept_id).await?;
     }
     Ok(payment_ids)
 }
 
-/// Applies an event to a payment, and whatever has waited for the objects that it brings.
+/// Applies an event, which is kept under an id, to a payment, and whatever has waited for the objects that it brings.
 async fn apply(
     transaction: &mut PgConnection,
     payment_id: &str,
     event: &Event,
+    kept_id: &str,
 ) -> Result<(), StoreError> {
     let kept = store::payment(&mut *transaction, payment_id).await?;
     let is_new = kept.is_none();
     let mut payment = read(kept, payment_id)?;
     let mut known = if is_new { BTreeSet::new() } else { payment.keys() };
     let mut is_changed = payment.apply(event);
-    let mut event_ids = vec![event.event_id.clone()];
+    let mut event_ids = vec![kept_id.to_owned()];
     loop {
         let keys = payment.keys();
         let fresh = texts(keys.difference(&known).collect::<BTreeSet<_>>().into_iter());
@@ -240,7 +266,7 @@ async fn apply(
         known = keys;
         // The event's own objects are locked; those of an event that has waited may not be.
         store::lock(transaction, &fresh).await?;
-        for body in store::waiting(&mut *transaction, &fresh).await? {
+        for (event_id, body) in store::waiting(&mut *transaction, &fresh).await? {
             let Some(body) = body else {
                 payment.note_forgotten();
                 is_changed = true;
@@ -249,7 +275,7 @@ async fn apply(
             // It was read when it came. A later release may have kept what this one cannot read.
             let Ok(waiting) = parse(body.as_bytes()) else { continue };
             is_changed |= payment.apply(&waiting);
-            event_ids.push(waiting.event_id);
+            event_ids.push(event_id);
         }
     }
     // One who is erased just now is found when it is noted how the payment stands.

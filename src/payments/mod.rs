@@ -20,6 +20,8 @@ mod provider;
 mod reasons;
 mod settle;
 mod taken;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -276,6 +278,21 @@ impl Payments {
     pub fn can_call(&self) -> bool {
         self.0.provider.has_key()
     }
+}
+
+/// Does something about a payment to its end, also if the caller does not wait for it. Should the server stop meanwhile,
+/// a job does it, or Stripe sends its event again.
+///
+/// # Errors
+/// What it says itself.
+pub async fn to_the_end<T, E>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<PaymentError> + Send + 'static,
+{
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(PaymentError::Contended.into()))
 }
 
 /// All types that are not read.

@@ -122,7 +122,7 @@ fn words_of_told(parked: &Parked) -> String {
             named.join(", ")
         ),
         Parked::BuyersDiffer { buyer_user_id, others } => {
-            format!("{buyer_user_id} counts as the buyer; also named: {}", others.join(", "))
+            format!("{buyer_user_id} is named first as the buyer; also named: {}", others.join(", "))
         }
         Parked::IntentMissing => "money has moved, and payment_intent.succeeded has not come: the endpoint may not receive it".into(),
         Parked::AmountsDiffer { counted, told: of_session } => {
@@ -148,7 +148,9 @@ fn words_of_told(parked: &Parked) -> String {
             format!("{} are recorded; {} were paid", money(recorded), money(desired))
         }
         Parked::RecordedBuyerDiffers { recorded_user_id, desired_user_id } => {
-            format!("recorded for {recorded_user_id}; the buyer is {desired_user_id}")
+            format!(
+                "recorded for {recorded_user_id}, and stays so; by what has come since, {desired_user_id} bought"
+            )
         }
         Parked::RecordedCurrencyDiffers { object_id, amount, recorded_currency_code } => {
             format!("{object_id}: {} for a purchase in {recorded_currency_code}", money(amount))

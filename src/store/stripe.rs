@@ -46,6 +46,8 @@ pub struct ParkedPayment {
     pub user_id: Option<String>,
     /// What waits.
     pub parked: Value,
+    /// Whether there is a purchase.
+    pub is_recorded: bool,
     /// When it was first heard of.
     pub first_at: Timestamp,
     /// When the last news came.
@@ -87,6 +89,20 @@ pub async fn keep_event(
     .execute(executor)
     .await?;
     Ok(())
+}
+
+/// The body of an event that was kept; `None` if it is kept without one, or not at all.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn event_body(
+    executor: impl PgExecutor<'_>,
+    event_id: &str,
+) -> Result<Option<String>, StoreError> {
+    let body = sqlx::query_scalar::<_, Option<String>>(
+        "select body from stripe_events where event_id = $1",
+    );
+    Ok(body.bind(event_id).fetch_optional(executor).await?.flatten())
 }
 
 /// Locks these users until the transaction ends, as their erasure does. Whoever writes what names a user holds it, and
@@ -150,21 +166,21 @@ pub async fn let_wait(
     Ok(())
 }
 
-/// The bodies of events that wait for a payment with one of these objects; `None` of those that name somebody who was
-/// erased.
+/// The events that wait for a payment with one of these objects, with their bodies; `None` of those that name somebody who
+/// was erased.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
 pub async fn waiting(
     executor: impl PgExecutor<'_>,
     keys: &[String],
-) -> Result<Vec<Option<String>>, StoreError> {
-    let bodies = sqlx::query_scalar(
-        "select distinct event.body from stripe_event_keys as waiting \
+) -> Result<Vec<(String, Option<String>)>, StoreError> {
+    let events = sqlx::query_as(
+        "select distinct event.event_id, event.body from stripe_event_keys as waiting \
          join stripe_events as event on event.event_id = waiting.event_id \
          where waiting.key = any($1)",
     );
-    Ok(bodies.bind(keys).fetch_all(executor).await?)
+    Ok(events.bind(keys).fetch_all(executor).await?)
 }
 
 /// The payments to which one of these objects belongs.
@@ -350,7 +366,8 @@ pub async fn parked(
     limit: i64,
 ) -> Result<Vec<ParkedPayment>, StoreError> {
     let rows = sqlx::query(
-        "select number, payment_id, state, user_id, parked, first_at, changed_at \
+        "select number, payment_id, state, user_id, parked, noted_sequence > 0 as is_recorded, \
+             first_at, changed_at \
          from stripe_payments where parked is not null and number < $1 order by number desc limit $2",
     )
     .bind(before)
@@ -369,7 +386,8 @@ pub async fn find_parked(
     payment_id: &str,
 ) -> Result<Option<ParkedPayment>, StoreError> {
     let row = sqlx::query(
-        "select number, payment_id, state, user_id, parked, first_at, changed_at \
+        "select number, payment_id, state, user_id, parked, noted_sequence > 0 as is_recorded, \
+             first_at, changed_at \
          from stripe_payments where payment_id = $1 and parked is not null",
     )
     .bind(payment_id)
@@ -385,6 +403,7 @@ fn parked_payment(row: &PgRow) -> Result<ParkedPayment, StoreError> {
         state: row.try_get("state")?,
         user_id: row.try_get("user_id")?,
         parked: row.try_get("parked")?,
+        is_recorded: row.try_get("is_recorded")?,
         first_at: timestamp(row.try_get("first_at")?),
         changed_at: timestamp(row.try_get("changed_at")?),
     })

@@ -693,7 +693,8 @@ async fn what_was_said_of_a_payout_or_a_line_is_in_the_refusal_of_anything_else(
     of_line(&failed, "paid", "po_1", "ReturnPayoutLine");
     send_back(&client, "may", "ana").await.unwrap();
     let other = fail(&client, "may", "ana").await.unwrap_err();
-    of_line(&other, "returned", "po_back", "came back already");
+    of_line(&other, "returned", "po_back", "paid already, with provider_reference 'po_1'");
+    assert_eq!(fact(&other, "paid_provider_reference"), "po_1");
     let skipped = confirm(&client, "may", "dan", "").await;
     let status = refused(skipped, Code::FailedPrecondition, "PAYOUT_LINE_DECIDED");
     assert!(status.message().contains("gets nothing"), "{status:?}");

@@ -235,6 +235,29 @@ async fn a_server_that_stands_still_in_a_delivery_and_goes_on_records_nothing_tw
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_kept_is_recorded_although_its_sender_hangs_up() {
+    let database = TestDatabase::new().await;
+    let point = StopPoint::new("stripe.kept");
+    let mut command = serve_with_endpoint(&database, &ServerOptions::default());
+    point.tell(&mut command);
+    let server = Server::start_command(command).await;
+    let payment = payments(&server.client(), std::iter::once("one".to_owned())).await.remove(0);
+    point.arm();
+    let (address, told) = (server.address.clone(), payment.session());
+    let delivery = tokio::spawn(async move { deliver_with(&address, &told, WEBHOOK_SECRET).await });
+    point.reached().await;
+    delivery.abort();
+    assert!(delivery.await.unwrap_err().is_cancelled());
+    server.signal("-CONT").await;
+    let recorded = "select count(*) from events where event_type = 'PurchaseRecorded'";
+    while database.count(recorded).await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_after_a_call_is_recorded_if_the_server_is_killed_before() {
     const NAMES: [&str; 3] = ["recorded", "refunded", "attached"];
     let database = TestDatabase::new().await;

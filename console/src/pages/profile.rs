@@ -274,7 +274,23 @@ fn payout(view: &View<'_>, reader: &Reader) -> Markup {
         ..Field::default()
     };
     let fields = html! { div.columns { (kind.html(&sent)) (reference.html(&sent)) } };
-    card(view, reader, Part::Payout, text::PAYOUT, text::PAYOUT_WORDS, &fields, text::SAVE)
+    let is_set = view.user.has_payout_method;
+    html! {
+        section.card {
+            div { h2 { (text::PAYOUT) } p.soft { (text::PAYOUT_WORDS) } }
+            p { (if is_set { text::PAYOUT_IS_SET } else { text::PAYOUT_IS_NOT_SET }) }
+            (form(view, reader, Part::Payout, &fields, text::SAVE))
+            @if is_set {
+                (parts::act(
+                    reader,
+                    Part::Payout.path(),
+                    &(view.keys)(),
+                    &html! { button.button.danger { (text::TAKE_PAYOUT_BACK) } },
+                    &[],
+                ))
+            }
+        }
+    }
 }
 
 fn sessions(view: &View<'_>, reader: &Reader) -> Markup {

@@ -7,18 +7,24 @@ use super::{PayoutKey, PayoutLineId, PayoutLineState, PayoutState, ProviderRefer
 pub struct DecidedAs {
     /// Why it failed or came back.
     pub reason_code: Option<String>,
-    /// What the provider calls the transfer.
+    /// What the provider calls the transfer; of a line that came back, what it calls that.
     pub provider_reference: Option<ProviderReference>,
+    /// What the provider calls the transfer by which a line was paid that came back.
+    pub paid_reference: Option<ProviderReference>,
 }
 
 impl DecidedAs {
     fn reference(&self) -> String {
-        given("provider_reference", self.provider_reference.as_ref().map(ProviderReference::as_str))
+        reference(self.provider_reference.as_ref())
     }
 
     fn reason_and_reference(&self) -> String {
         format!("{} and {}", given("reason_code", self.reason_code.as_deref()), self.reference())
     }
+}
+
+fn reference(of: Option<&ProviderReference>) -> String {
+    given("provider_reference", of.map(ProviderReference::as_str))
 }
 
 fn given(field: &str, value: Option<&str>) -> String {
@@ -70,8 +76,9 @@ pub(super) fn of_line(line_id: &PayoutLineId, state: PayoutLineState, said: &Dec
             said.reason_and_reference()
         ),
         PayoutLineState::Returned => format!(
-            "{line} was paid and came back already, {}: only the same call again is answered; the amount is available \
-             for another payout",
+            "{line} was paid already, {}, and came back, {}: only the same calls again are answered; the amount is \
+             available for another payout",
+            reference(said.paid_reference.as_ref()),
             said.reason_and_reference()
         ),
     }
@@ -89,6 +96,11 @@ mod tests {
         let said = DecidedAs {
             reason_code: Some("closed-account".into()),
             provider_reference: Some(ProviderReference::parse("po_1").unwrap()),
+            paid_reference: None,
+        };
+        let returned = DecidedAs {
+            paid_reference: Some(ProviderReference::parse("po_0").unwrap()),
+            ..said.clone()
         };
         let nothing = DecidedAs::default();
         for (state, said, parts) in [
@@ -97,7 +109,12 @@ mod tests {
             (PayoutLineState::Paid, &said, ["with provider_reference 'po_1'", "ReturnPayoutLine"]),
             (PayoutLineState::Paid, &nothing, ["without provider_reference", "ReturnPayoutLine"]),
             (PayoutLineState::Failed, &said, ["'closed-account' and with", "another payout"]),
-            (PayoutLineState::Returned, &nothing, ["without reason_code", "came back already"]),
+            (PayoutLineState::Returned, &nothing, ["came back, without reason_code", "another"]),
+            (
+                PayoutLineState::Returned,
+                &returned,
+                ["paid already, with provider_reference 'po_0'", "came back, with reason_code"],
+            ),
         ] {
             let words = of_line(&line_id, state, said);
             assert!(words.starts_with("the line of user 'ana' in payout 'cash/may'"), "{words}");

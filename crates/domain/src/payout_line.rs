@@ -352,7 +352,9 @@ impl PayoutLine {
             | PayoutLineState::Failed => (&self.fail_reason_code, &self.provider_reference),
         };
         let (reason_code, provider_reference) = (reason_code.clone(), provider_reference.clone());
-        DecidedAs { reason_code, provider_reference }
+        let paid_reference = self.provider_reference.clone();
+        let paid_reference = paid_reference.filter(|_| self.state == PayoutLineState::Returned);
+        DecidedAs { reason_code, provider_reference, paid_reference }
     }
 
     /// Why nothing else can be said about it.

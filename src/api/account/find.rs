@@ -50,6 +50,7 @@ impl Handlers {
             mail_preferences,
             pending_email,
             email: _,
+            has_payout_method: _,
         } = found;
         Ok(pb::FindUserResponse {
             user,

@@ -100,17 +100,8 @@ impl Handlers {
     ) -> Result<pb::ListUsersResponse, ApiError> {
         let request = &call.message;
         let mut fields = Fields::of(request);
-        for (name, is_given) in [
-            ("program_id", !request.program_id.is_empty()),
-            ("page_token", !request.page_token.is_empty()),
-            ("staff_only", request.staff_only),
-            ("display_name", !request.display_name.is_empty()),
-        ] {
-            if is_given {
-                let message = "must be empty with user_ids";
-                fields.fault(name, ErrorReason::FieldsExclusive, message);
-            }
-        }
+        let others = ["program_id", "page_token", "staff_only", "display_name"];
+        exclude(&mut fields, request, "user_ids", &others);
         if request.user_ids.len() > MAX_NAMED {
             let message = format!("must be at most {MAX_NAMED}");
             fields.fault("user_ids", ErrorReason::OutOfRange, message);
@@ -129,16 +120,8 @@ impl Handlers {
     ) -> Result<pb::ListUsersResponse, ApiError> {
         let request = &call.message;
         let mut fields = Fields::of(request);
-        for (name, is_given) in [
-            ("program_id", !request.program_id.is_empty()),
-            ("page_token", !request.page_token.is_empty()),
-            ("staff_only", request.staff_only),
-        ] {
-            if is_given {
-                let message = "must be empty with display_name";
-                fields.fault(name, ErrorReason::FieldsExclusive, message);
-            }
-        }
+        let others = ["program_id", "page_token", "staff_only"];
+        exclude(&mut fields, request, "display_name", &others);
         let name = fields.display_name(&request.display_name);
         let name = fields.finish(Some(name))?;
         let limit = i64::try_from(MAX_NAMED).unwrap_or(i64::MAX);
@@ -173,10 +156,7 @@ impl Handlers {
     ) -> Result<pb::ListUsersResponse, ApiError> {
         let request = &call.message;
         let mut fields = Fields::of(request);
-        if !request.program_id.is_empty() {
-            let message = "must be empty with staff_only";
-            fields.fault("program_id", ErrorReason::FieldsExclusive, message);
-        }
+        exclude(&mut fields, request, "staff_only", &["program_id"]);
         let page = Page::read(&mut fields, call);
         let first = String::new();
         let token = &request.page_token;
@@ -220,10 +200,12 @@ impl Handlers {
             })?;
             participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
             let profile = user.profile().clone();
-            Ok(Some((user.status(), user.register_time(), user.role(), participants, profile)))
+            let (time, has_method) = (user.register_time(), user.has_payout_method());
+            Ok(Some((user.status(), time, user.role(), participants, profile, has_method)))
         })
         .await?;
-        let Some((status, create_time, role, participants, profile)) = found else {
+        let Some((status, create_time, role, participants, profile, has_payout_method)) = found
+        else {
             return Ok(None);
         };
         let names = profile_names(self.0.database.pool(), user_id).await?;
@@ -243,7 +225,24 @@ impl Handlers {
             mail_preferences: Some(mail_preferences(&unwanted)),
             pending_email: pending_email.unwrap_or_default(),
             email: String::new(),
+            has_payout_method,
         }))
+    }
+}
+
+/// Adds a fault for each of these fields that is given: it says nothing where users are chosen by `with`.
+fn exclude(fields: &mut Fields, request: &pb::ListUsersRequest, with: &str, others: &[&str]) {
+    let given = [
+        ("program_id", !request.program_id.is_empty()),
+        ("page_token", !request.page_token.is_empty()),
+        ("staff_only", request.staff_only),
+        ("display_name", !request.display_name.is_empty()),
+    ];
+    for (name, is_given) in given {
+        if is_given && others.contains(&name) {
+            let message = format!("must be empty with {with}");
+            fields.fault(name, ErrorReason::FieldsExclusive, message);
+        }
     }
 }
 

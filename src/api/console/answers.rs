@@ -130,13 +130,7 @@ impl Refused {
                     || matches!(status.code(), Code::ResourceExhausted | Code::Aborted)
             }
             Self::TooMany(_) | Self::Unavailable => true,
-            Self::NotFound
-            | Self::Denied
-            | Self::SignIn
-            | Self::Forged
-            | Self::Elsewhere
-            | Self::TooLarge
-            | Self::TooSlow => false,
+            _ => false,
         }
     }
 
@@ -158,13 +152,7 @@ impl Refused {
             Self::TooMany(wait) => Some(*wait),
             Self::Unavailable => Some(Duration::from_secs(1)),
             Self::Status(status) => status.get_details_retry_info()?.retry_delay,
-            Self::NotFound
-            | Self::Denied
-            | Self::SignIn
-            | Self::Forged
-            | Self::Elsewhere
-            | Self::TooLarge
-            | Self::TooSlow => None,
+            _ => None,
         }
     }
 

@@ -12,19 +12,13 @@ const MAX_PAGES: usize = 20;
 
 /// All programs, by their ids.
 pub(super) async fn all_programs(visit: &Visit) -> Result<Vec<pb::Program>, Status> {
-    let mut programs = Vec::new();
-    let mut page_token = String::new();
-    for _ in 0..MAX_PAGES {
+    all(|page_token| async move {
         let request =
             pb::ListProgramsRequest { page_size: AT_ONCE, page_token, ..Default::default() };
         let found = visit.look(request).await?;
-        programs.extend(found.programs);
-        page_token = found.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Ok(programs)
+        Ok((found.programs, found.next_page_token))
+    })
+    .await
 }
 
 /// All items of a program, also those that are off sale, the newest first.
@@ -33,9 +27,7 @@ pub(super) async fn all_items(
     program_id: &str,
     consistency_token: &str,
 ) -> Result<Vec<pb::Item>, Status> {
-    let mut items = Vec::new();
-    let mut page_token = String::new();
-    for _ in 0..MAX_PAGES {
+    all(|page_token| async move {
         let request = pb::ListItemsRequest {
             program_id: program_id.into(),
             page_size: AT_ONCE,
@@ -44,11 +36,25 @@ pub(super) async fn all_items(
             ..Default::default()
         };
         let found = visit.look(request).await?;
-        items.extend(found.items);
-        page_token = found.next_page_token;
+        Ok((found.items, found.next_page_token))
+    })
+    .await
+}
+
+/// The entries of all pages; reads the page of a token, and the token of the next one.
+async fn all<Entry, Reading>(read: impl Fn(String) -> Reading) -> Result<Vec<Entry>, Status>
+where
+    Reading: Future<Output = Result<(Vec<Entry>, String), Status>>,
+{
+    let mut entries = Vec::new();
+    let mut page_token = String::new();
+    for _ in 0..MAX_PAGES {
+        let (found, next_page_token) = read(page_token).await?;
+        entries.extend(found);
+        page_token = next_page_token;
         if page_token.is_empty() {
             break;
         }
     }
-    Ok(items)
+    Ok(entries)
 }

@@ -17,7 +17,7 @@ use super::faults;
 use super::forms::SentForm;
 use super::participant::part;
 use super::visit::Visit;
-use crate::api::pb;
+use crate::api::pb::{self, ErrorReason};
 
 pub(super) fn routes() -> Router<Console> {
     Router::new()
@@ -72,6 +72,23 @@ async fn again(
     profile(visit, code, Some((of, sent))).await
 }
 
+/// The same of a form with the present password in a field: that it is wrong stands there.
+async fn again_with_password(
+    visit: &Visit,
+    form: &SentForm,
+    of: Part,
+    status: &Status,
+    names: &[(&str, &str)],
+    field: &str,
+) -> Result<Response, Refused> {
+    if !faults::is(status, ErrorReason::LoginFailed) {
+        return again(visit, form, of, status, names).await;
+    }
+    let mut sent = form.sent();
+    sent.faults.push((field.into(), console::text::profile::WRONG_PASSWORD.into()));
+    profile(visit, faults::code(status), Some((of, sent))).await
+}
+
 async fn names(visit: Visit, form: SentForm) -> Result<Response, Refused> {
     let request = pb::UpdateProfileRequest {
         user_id: visit.signed_in()?.user_id.to_string(),
@@ -100,7 +117,8 @@ async fn email(visit: Visit, form: SentForm) -> Result<Response, Refused> {
             Ok(visit.see_other("/profile", done, &saved.consistency_token))
         }
         Err(status) => {
-            again(&visit, &form, Part::Email, &status, &[("password", "email_password")]).await
+            let names = [("password", "email_password")];
+            again_with_password(&visit, &form, Part::Email, &status, &names, "email_password").await
         }
     }
 }
@@ -126,7 +144,9 @@ async fn password(visit: Visit, form: SentForm) -> Result<Response, Refused> {
     };
     match visit.call(request).await {
         Ok(_) => Ok(visit.see_other("/profile", "password", "")),
-        Err(status) => again(&visit, &form, Part::Password, &status, &[]).await,
+        Err(status) => {
+            again_with_password(&visit, &form, Part::Password, &status, &[], "old_password").await
+        }
     }
 }
 
@@ -154,6 +174,7 @@ async fn mails(visit: Visit, form: SentForm) -> Result<Response, Refused> {
     }
 }
 
+/// Says how the visitor is paid or, with nothing in the fields, that nobody is to know any more.
 async fn payout(visit: Visit, form: SentForm) -> Result<Response, Refused> {
     let request = pb::SetPayoutMethodRequest {
         user_id: visit.signed_in()?.user_id.to_string(),

@@ -2,7 +2,8 @@
 //! missing.
 //!
 //! The signature is the only credential, so nothing of a body is read before it is checked. Stripe delivers an event
-//! again until the answer is 200: that is given once the event is kept and what is due is recorded.
+//! again until the answer is 200: that is given once the event is kept and what is due is recorded. What has begun is
+//! done to its end, also if Stripe hangs up.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,7 +14,7 @@ use axum::routing::{any, post};
 use http::{HeaderMap, StatusCode};
 
 use super::{State, refusals};
-use crate::payments::{MAX_BODY_BYTES, WebhookError};
+use crate::payments::{MAX_BODY_BYTES, WebhookError, to_the_end};
 
 const PATH: &str = "/webhooks/stripe";
 
@@ -54,7 +55,9 @@ async fn receive(
         Err(rejection) => return rejection.into_response(),
     };
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
-    let (code, text) = match state.context.payments.receive(signature, &body).await {
+    let (payments, signature) = (state.context.payments.clone(), signature.map(str::to_owned));
+    let receiving = async move { payments.receive(signature.as_deref(), &body).await };
+    let (code, text) = match to_the_end(receiving).await {
         Ok(taken) => (StatusCode::OK, format!("{taken}\n")),
         Err(WebhookError::Failed(error)) => {
             tracing::warn!(%error, "an event of Stripe could not be taken in; Stripe sends it again");

@@ -14,7 +14,7 @@ use crate::engine::Failure;
 use crate::hang;
 use crate::payments::{
     CheckoutSession, NewSession, PaymentError, ProviderError, Reason, Settled, paid, reasons_of,
-    words,
+    to_the_end, words,
 };
 use crate::store::in_time;
 use crate::store::stripe::{self as store, ParkedPayment};
@@ -216,14 +216,6 @@ impl Handlers {
     }
 }
 
-/// Does what is due of a payment to its end, also if the caller does not wait for it. Should the server stop meanwhile, a
-/// job does it.
-async fn to_the_end(
-    settling: impl Future<Output = Result<Option<Settled>, PaymentError>> + Send + 'static,
-) -> Result<Option<Settled>, PaymentError> {
-    tokio::spawn(settling).await.unwrap_or(Err(PaymentError::Contended))
-}
-
 /// The id of a payment at Stripe, also one that no purchase can have.
 fn payment_id<'a>(fields: &mut Fields, text: &'a str) -> Option<&'a str> {
     let text = fields.required("payment_id", text)?;
@@ -269,6 +261,7 @@ fn message(payment: ParkedPayment) -> pb::UnmatchedPayment {
         issues: issues.iter().map(issue).collect(),
         create_time: Some(time(payment.first_at)),
         update_time: Some(time(payment.changed_at)),
+        recorded: payment.is_recorded,
     }
 }
 

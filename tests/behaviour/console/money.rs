@@ -103,7 +103,9 @@ async fn a_payout_is_created_exported_approved_by_another_operator_and_returned(
     }
     let page = Browser::shown(&ada.get(&format!("{path}?state=reserved")).await);
     assert!(page.contains("/o/users/ana") && !page.contains("/o/users/dan"), "{page}");
-    let csv = ada.get(&format!("{path}/lines.csv")).await;
+    let due = format!("{path}/lines.csv?state=reserved");
+    assert!(page.contains(&due) && !page.contains("lines.csv\""), "{page}");
+    let csv = ada.get(&due).await;
     assert_eq!(csv.exact_header("content-type"), Some("text/csv; charset=utf-8"));
     assert!(
         csv.text().contains("ana,sepa,\"DE89 3704, \"\"ana\"\"\",50.00,INR,reserved,\r\n"),
@@ -118,6 +120,8 @@ async fn a_payout_is_created_exported_approved_by_another_operator_and_returned(
     let page = carried_out(&mut ada, path, path, &confirm).await;
     assert!(page.contains("Noted.") && page.contains("po_1"), "{page}");
     assert_eq!(balances(&client, "ana").await, (0, 0, 5_000));
+    // The provider is not told twice of what was paid.
+    assert!(!ada.get(&due).await.text().contains("ana"));
     let back = [("user_id", "ana"), ("step", "return"), ("reason_code", "account_closed")];
     let page = carried_out(&mut ada, path, path, &back).await;
     assert!(page.contains("Came back") && page.contains("account_closed"), "{page}");

@@ -4,9 +4,7 @@ use stripe::signature::{Secret, sign};
 
 use super::*;
 use testing::ServerOptions;
-use testing::stripe_events::{
-    WEBHOOK_SECRET, deliver_with, now_seconds, post, serve_with_endpoint,
-};
+use testing::stripe_events::{now_seconds, post, serve_with_endpoint};
 
 fn free_address() -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -458,8 +456,14 @@ async fn the_command_line_sends_the_events_of_a_payment() {
     let sent = told(&disputed, WEBHOOK_SECRET).await;
     let said = String::from_utf8(sent.stdout).unwrap();
     assert!(said.contains("charge.dispute.closed: received"), "{said}");
+    assert!(said.contains(", and dispute du_"), "{said}");
     // 10,000 less a tenth that went back, and less the quarter that is lost.
     comes_to(&client, "ana", 9_000 + 6_500).await;
+    let renewal = [&arguments[..], &["--renewal"]].concat();
+    let sent = told(&renewal, WEBHOOK_SECRET).await;
+    let said = String::from_utf8(sent.stdout).unwrap();
+    assert!(sent.status.success() && said.contains("invoice_payment.paid"), "{said}");
+    comes_to(&client, "ana", 9_000 + 6_500 + 9_000).await;
     let wrong = told(&arguments, "whsec_wrong").await;
     assert!(!wrong.status.success());
     let said = String::from_utf8(wrong.stderr).unwrap();
@@ -477,13 +481,13 @@ async fn the_command_line_sends_the_events_of_a_payment() {
     };
     let server_url = format!("http://{}", server.address);
     let waits = to_server(&server_url, &["--buyer", "nobody-here"]).await;
-    let said = String::from_utf8(waits.stdout).unwrap();
-    assert!(waits.status.success() && said.contains("parked"), "{said}");
+    let said = String::from_utf8(waits.stderr).unwrap();
+    assert!(waits.status.code() == Some(1) && said.contains("parked"), "{said}");
     assert!(said.contains("nobody-here") && said.contains("/o/payments"), "{said}");
-    assert!(!said.contains("is recorded, and refund"), "{said}");
+    assert!(!String::from_utf8(waits.stdout).unwrap().contains("is recorded"), "{said}");
     let recorded = to_server(&server.address, &["--buyer", "bea"]).await;
     let said = String::from_utf8(recorded.stdout).unwrap();
-    assert!(said.contains("is recorded, and refund"), "{said}");
+    assert!(said.contains("is recorded, with refund"), "{said}");
     for (address, arguments, code, expected) in [
         ("127.0.0.1:1", &[][..], 1, "no answer from http://127.0.0.1:1/webhooks/stripe ("),
         ("ftp://x", &[], 2, "'ftp://x' is not the address of a server"),

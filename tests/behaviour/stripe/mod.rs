@@ -12,7 +12,9 @@ use stripe::sample;
 use tonic::Code;
 
 use super::support::{PATIENCE, log_length, minor, refused};
-use testing::stripe_events::{Payment, deliver, server_with_endpoint};
+use testing::stripe_events::{
+    Payment, WEBHOOK_SECRET, deliver, deliver_with, server_with_endpoint,
+};
 use testing::{Client, Server, TestDatabase};
 
 const LINES: &str = "multi-level-commission";

@@ -71,6 +71,51 @@ async fn a_renewal_is_recorded_once_whatever_comes_first() {
 }
 
 #[tokio::test]
+async fn an_event_that_comes_again_and_says_something_else_counts_whichever_came_first() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    // Two endpoints get one event, each in its own API version; the older one names the subscriber elsewhere.
+    for order in [[0, 1, 2, 3], [1, 0, 2, 3], [2, 3, 1, 0], [1, 2, 0, 3], [2, 1, 3, 0]] {
+        let name = format!("twice{}", order.map(|event| event.to_string()).concat());
+        let payment = Payment::new(&name, "", 200_000).without_buyer();
+        let invoice = format!("in_{name}");
+        let told = payment.event("invoice.paid", 4, sample::invoice(&invoice, "bea", 200_000));
+        let mut older = told.clone();
+        older["api_version"] = json!("2024-06-20");
+        older["data"]["object"]["parent"] = Value::Null;
+        let towards = sample::invoice_payment(&invoice, &payment.id(), 200_000);
+        let towards = payment.event("invoice_payment.paid", 3, towards);
+        let events = [told, older, towards, payment.intent()];
+        for event in order {
+            deliver(address, &events[event]).await;
+            deliver(address, &events[event]).await;
+        }
+        let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
+        assert_eq!(purchase.buyer_user_id, "bea", "{name}");
+    }
+    // Of one that could not be read first, what can be read counts.
+    let payment = Payment::new("mended", "bea", 200_000);
+    let mut refund = payment.refund("refund.created", 10, "re_mended", 50_000);
+    refund["data"]["object"]["payment_intent"] = Value::Null;
+    let mut unreadable = refund.clone();
+    unreadable["data"]["object"]["created"] = Value::Null;
+    let answer = deliver_with(address, &unreadable, WEBHOOK_SECRET).await.unwrap();
+    assert_eq!(answer.status, 400, "{answer:?}");
+    for event in [&refund, &payment.session(), &payment.intent()] {
+        deliver(address, event).await;
+    }
+    let purchase = client.purchase("pi_mended").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 50_000);
+    // What is known of each event is erased with the buyer.
+    assert_eq!(unmatched(&client).await, []);
+    client.erase("bea", true).await.unwrap();
+    let kept = "select count(*) from stripe_events where body like '%bea%' or user_id = 'bea'";
+    assert_eq!(database.count(kept).await, 0);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_first_payment_of_a_subscription_is_of_whom_its_session_names() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let address = &server.address;

@@ -13,6 +13,8 @@ use crate::parts::{badge, empty, failed, table};
 use crate::reader::Reader;
 use crate::text::operator as text;
 
+/// How many referrals are shown of a program: this is a summary.
+const REFERRALS: usize = 5;
 /// How many rewards are shown.
 const REWARDS: usize = 10;
 
@@ -44,7 +46,7 @@ fn in_program(of: &Membership, found: &GetReferralStatsResponse, reader: &Reader
         th.wide scope="col" { (text::SINCE) }
         th.number scope="col" { (text::BROUGHT_IN) }
     };
-    let rows = html! { @for detail in &found.recent_referrals { (row(detail, reader)) } };
+    let rows = html! { @for detail in found.recent_referrals.iter().take(REFERRALS) { (row(detail, reader)) } };
     let counts = text::by_status_of_person(
         found.referral_count,
         found.pending_count,
@@ -52,7 +54,10 @@ fn in_program(of: &Membership, found: &GetReferralStatsResponse, reader: &Reader
         found.held_count,
     );
     html! {
-        p.padded { strong { (of.program) } " " span.soft { (counts) } }
+        p.padded {
+            strong { (of.program) } " "
+            span.soft { (counts) @if found.recent_referrals.len() > REFERRALS { (text::NEWEST_OF_THEM) } }
+        }
         (table(&text::brought_in_program(&of.program), &head, &rows))
     }
 }

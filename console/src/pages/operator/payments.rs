@@ -1,9 +1,9 @@
 //! Payments of which something waits for an event or an operator.
 
-use contract::pb::UnmatchedPayment;
+use contract::pb::{PaymentIssueKind, UnmatchedPayment};
 use maud::{Markup, html};
 
-use super::user_path;
+use super::{purchase_path, user_path};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::parts::{self, FormKeys, Tone, badge, empty, table_foot};
@@ -61,27 +61,51 @@ fn payment(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Mark
     let issues: Vec<&str> = payment.issues.iter().map(|issue| &*issue.issue_id).collect();
     let seen =
         html! { button.button aria-label=(text::seen(&payment.payment_id)) { (text::SEEN) } };
+    let exists = payment.issues.iter().all(|of| of.kind() != PaymentIssueKind::UnknownBuyer);
     let hidden = [("payment_id", &*payment.payment_id), ("issues", &*issues.join(" "))];
     html! {
         section.card.stack {
             div.row.apart {
                 div {
-                    h2.break { (payment.payment_id) }
+                    h2.break {
+                        @if payment.recorded {
+                            a href=(reader.to(&purchase_path(&payment.payment_id))) { (payment.payment_id) }
+                        } @else { (payment.payment_id) }
+                    }
                     span.soft {
                         (text::FIRST_HEARD_OF) " " (reader.exact_time(payment.create_time.as_ref()))
                         @if !payment.buyer_user_id.is_empty() {
                             " · " (text::BUYER) " "
-                            a.break href=(reader.to(&user_path(&payment.buyer_user_id))) {
-                                (payment.buyer_user_id)
-                            }
+                            @if exists {
+                                a.break href=(reader.to(&user_path(&payment.buyer_user_id))) {
+                                    (payment.buyer_user_id)
+                                }
+                            } @else { span.break { (payment.buyer_user_id) } }
                         }
                     }
                 }
-                strong { (reader.amount(payment.amount.as_ref())) }
+                @match &payment.amount {
+                    Some(amount) => strong { (reader.amount(Some(amount))) },
+                    None => span.soft { (text::AMOUNT_NOT_KNOWN) },
+                }
             }
             @for issue in &payment.issues {
-                div { (badge(Tone::Warn, text::issue(issue.kind()))) " " span.break { (issue.detail) } }
+                div {
+                    (badge(Tone::Warn, text::issue(issue.kind()))) " " span.break { (issue.detail) }
+                    @let help = text::issue_help(issue.kind());
+                    @if !help.is_empty() { p.soft { (help) } }
+                }
             }
+            // The buyer of what is recorded stays.
+            @if !payment.recorded { (attach(payment, view, reader)) }
+            (parts::act(reader, "/o/payments/seen", &(view.keys)(), &seen, &hidden))
+        }
+    }
+}
+
+/// Says who bought.
+fn attach(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Markup {
+    html! {
             form.row method="post" action=(reader.to("/o/payments")) {
                 ((view.keys)())
                 input type="hidden" name="payment_id" value=(payment.payment_id);
@@ -92,7 +116,5 @@ fn payment(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Mark
                 }
                 button.button.first { (text::ATTACH) }
             }
-            (parts::act(reader, "/o/payments/seen", &(view.keys)(), &seen, &hidden))
-        }
     }
 }

@@ -54,12 +54,11 @@ pub struct View<'a> {
 pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let payout = view.payout;
     let is_collecting = payout.state() == PayoutState::Collecting;
-    let csv = format!("{}/lines.csv", path(payout));
     let actions = html! {
         (live_mark())
-        @if !is_collecting { a.button href=(reader.to(&csv)) download { (text::CSV) } }
+        @if !is_collecting { (files(&view, reader)) }
     };
-    let first = first_page(payout, view.chosen);
+    let first = in_state(&path(payout), view.chosen);
     let title = text::payout(&short_text(&payout.payout_id));
     let main = html! {
         (parts::head(&title, reader.names.program(&payout.program_id), &actions))
@@ -103,9 +102,31 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
-fn first_page(payout: &Payout, chosen: &str) -> String {
-    let path = path(payout);
-    if chosen.is_empty() { path } else { format!("{path}?state={chosen}") }
+/// The path of a page of the payout, with the state in which lines are asked for; empty for any.
+fn in_state(path: &str, state: &str) -> String {
+    if state.is_empty() { path.to_owned() } else { format!("{path}?state={state}") }
+}
+
+/// Lines as files: what the provider has to transfer, and what the page shows. The first one never has what was paid
+/// already.
+fn files(view: &View<'_>, reader: &Reader) -> Markup {
+    let payout = view.payout;
+    let path = format!("{}/lines.csv", path(payout));
+    let is_due = payout.state() == PayoutState::Open
+        && payout.reserved.as_ref().is_some_and(|sum| sum.count > 0);
+    let shown = STATES.iter().find(|(name, ..)| *name == view.chosen);
+    // Nobody gets anything by those that were skipped, and there is a button for those that are due.
+    let has_file =
+        !matches!(shown, Some((_, PayoutLineState::Skipped | PayoutLineState::Reserved, _)));
+    let words = shown.map_or(text::ALL, |(_, _, words)| words);
+    html! {
+        @if has_file {
+            a.button href=(reader.to(&in_state(&path, view.chosen))) download { (text::csv_of(words)) }
+        }
+        @if is_due {
+            a.button.first href=(reader.to(&in_state(&path, "reserved"))) download { (text::CSV_FOR_PROVIDER) }
+        }
+    }
 }
 
 /// How far the payout is, as the page shows it and as its stream sends it.
@@ -174,7 +195,7 @@ fn states(view: &View<'_>, reader: &Reader) -> Markup {
         nav.segments.scroll aria-label=(text::STATE) {
             a href=(reader.to(&path)) aria-current=[view.chosen.is_empty().then_some("true")] { (text::ALL) }
             @for (name, _, words) in STATES {
-                a href=(reader.to(&format!("{path}?state={name}")))
+                a href=(reader.to(&in_state(&path, name)))
                     aria-current=[(view.chosen == name).then_some("true")] {
                     (words)
                 }
@@ -241,7 +262,8 @@ fn decide(line: &PayoutLine, view: &View<'_>, reader: &Reader) -> Markup {
             form.form.below method="post" action=(reader.to(&path(view.payout))) {
                 ((view.keys)())
                 input type="hidden" name="user_id" value=(line.user_id);
-                (fields(&ids[0], &ids[1], sent.unwrap_or(&unsent)))
+                (reference(&ids[0], sent.unwrap_or(&unsent)))
+                (reason(&ids[1], sent.unwrap_or(&unsent)))
                 div.actions {
                     @for (step, words, class) in steps { button class=(class) name="step" value=(step) { (words) } }
                 }
@@ -264,41 +286,56 @@ fn whole(view: &View<'_>, reader: &Reader) -> Markup {
         };
     }
     let unsent = Sent::default();
-    let sent = view.sent.filter(|(of, _)| of.is_empty()).map_or(&unsent, |(_, sent)| sent);
+    let sent = view.sent.filter(|(of, _)| of.is_empty()).map(|(_, sent)| sent);
+    let all = reader.words(view.payout.reserved.as_ref().and_then(|sum| sum.amount.as_ref()));
+    // Neither can be taken back, so that each takes a second step.
+    let choices = [
+        ("confirm", text::ALL_PAID, text::all_paid_words(&all), "button first"),
+        ("fail", text::NONE_PAID, text::none_paid_words(&all), "button danger"),
+    ];
     html! {
         section.card {
             h2 { (text::WHOLE) }
             p.soft { (text::WHOLE_WORDS) }
-            form.form method="post" action=(reader.to(&path(view.payout))) {
-                ((view.keys)())
-                (fields("reference", "reason", sent))
-                div.actions {
-                    button.button.first name="step" value="confirm" { (text::ALL_PAID) }
-                    button.button.danger name="step" value="fail" { (text::NONE_PAID) }
+            @for (step, words, meaning, class) in choices {
+                @let sent = sent.filter(|sent| sent.value("step") == step);
+                details open[sent.is_some()] {
+                    summary { (words) "…" }
+                    form.form.below method="post" action=(reader.to(&path(view.payout))) {
+                        ((view.keys)())
+                        p.soft { (meaning) }
+                        (reference(&format!("all-reference-{step}"), sent.unwrap_or(&unsent)))
+                        @if step == "fail" { (reason(&format!("all-reason-{step}"), sent.unwrap_or(&unsent))) }
+                        div.actions { button class=(class) name="step" value=(step) { (words) } }
+                    }
                 }
             }
         }
     }
 }
 
-fn fields(reference: &str, reason: &str, sent: &Sent) -> Markup {
-    let reference = Field {
+fn reference(id: &str, sent: &Sent) -> Markup {
+    let field = Field {
         name: "provider_reference",
-        id: reference,
+        id,
         label: text::REFERENCE,
         hint: text::REFERENCE_HINT,
         autocomplete: "off",
         ..Field::default()
     };
-    let reason = Field {
+    field.html(sent)
+}
+
+fn reason(id: &str, sent: &Sent) -> Markup {
+    let field = Field {
         name: "reason_code",
-        id: reason,
+        id,
         label: text::REASON,
         hint: text::REASON_HINT,
         autocomplete: "off",
         ..Field::default()
     };
-    html! { (reference.html(sent)) (reason.html(sent)) }
+    field.html(sent)
 }
 
 fn facts(payout: &Payout, reader: &Reader) -> Markup {

@@ -136,6 +136,7 @@ fn account(view: &View<'_>, reader: &Reader) -> Markup {
                 }
                 dt { (text::EMAIL_CONFIRMED) } dd { (yes(view.user.email_confirmed)) }
                 dt { (text::SECOND_FACTOR) } dd { (yes(view.user.has_second_factor)) }
+                dt { (text::PAYOUT_METHOD) } dd { (yes(view.user.has_payout_method)) }
                 dt { (LOG) } dd {
                     a href=(reader.to(&format!("/o/log?user={}", segment(&user.user_id)))) { (text::EVENTS_ABOUT) }
                 }

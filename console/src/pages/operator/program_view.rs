@@ -8,7 +8,7 @@ use contract::pb::{
 use maud::{Markup, html};
 
 use super::{name, overview, program_choice, user_path, user_status};
-use crate::charts::{self, Point};
+use crate::charts::{self, Point, percent};
 use crate::icons::Icon;
 use crate::page::{Page, Sidebar, app};
 use crate::pages::participant::status;
@@ -157,8 +157,8 @@ fn counters(view: &View<'_>, reader: &Reader) -> Markup {
     };
     let number = |count: i32| html! { (reader.number(count)) };
     let share = |count: i32| {
-        let all = i64::from(overview.registered).max(1);
-        text::share_of_all(&reader.percent((i64::from(count) * 100 + all / 2) / all * 100))
+        let share = percent(count.into(), overview.registered.into());
+        text::share_of_all(&reader.percent(share * 100))
     };
     let (earned, of_earned) = overview::earned(overview, &view.program.unit, reader);
     let statuses = overview::by_status(overview);

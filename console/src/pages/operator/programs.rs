@@ -69,7 +69,7 @@ fn list(programs: &[Program], reader: &Reader) -> Markup {
                     small { a href=(reader.to(&format!("{path}/view"))) { (text::FIGURES) } }
                 }
                 td.wide { (text::value(program.earn_on().as_str_name()).unwrap_or("–")) }
-                td { (program.unit) }
+                td.whole { (program.unit) }
                 td.number {
                     a href=(reader.to(&format!("{path}/versions")))
                         aria-label=(text::id_and_version(&program.program_id, program.version)) {

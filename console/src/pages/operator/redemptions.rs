@@ -144,14 +144,29 @@ fn decide(redemption: &Redemption, view: &View<'_>, reader: &Reader) -> Markup {
     let id = &redemption.redemption_id;
     let item = item_name(redemption, reader);
     let name = reader.names.user(&redemption.user_id).unwrap_or(&redemption.user_id);
+    let form = |button: Markup| {
+        html! {
+            form.row.below method="post" action=(reader.to("/o/items/redemptions")) {
+                ((view.keys)())
+                input type="hidden" name="program_id" value=(redemption.program_id);
+                input type="hidden" name="redemption_id" value=(id);
+                input type="hidden" name="state" value=(view.chosen);
+                (button)
+            }
+        }
+    };
     html! {
-        form.row.below method="post" action=(reader.to("/o/items/redemptions")) {
-            ((view.keys)())
-            input type="hidden" name="program_id" value=(redemption.program_id);
-            input type="hidden" name="redemption_id" value=(id);
-            input type="hidden" name="state" value=(view.chosen);
+        (form(html! {
             button.button name="step" value="fulfil" aria-label=(text::fulfil(item, name)) { (text::FULFIL) }
-            button.button.danger name="step" value="cancel" aria-label=(text::cancel(item, name)) { (text::CANCEL) }
+        }))
+        details {
+            summary { (text::CANCEL) "…" }
+            p.soft { (text::CANCEL_WORDS) }
+            (form(html! {
+                button.button.danger name="step" value="cancel" aria-label=(text::cancel(item, name)) {
+                    (text::CANCEL)
+                }
+            }))
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             "/o/users",
             reader,
         ))
-        section.card.flush { (list(view, reader)) }
+        @if view.not_found.is_none() { section.card.flush { (list(view, reader)) } }
     };
     let page = Page {
         reader,

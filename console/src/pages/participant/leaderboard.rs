@@ -72,7 +72,7 @@ pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> M
         th.number scope="col" { (metric(board.metric)) }
     };
     let rows = html! {
-        @if !is_shown && own.rank < board.entries.first().map_or(i64::MAX, |first| first.rank) {
+        @if !is_shown && own.rank > 0 && own.rank < board.entries.first().map_or(i64::MAX, |first| first.rank) {
             (row(own, board, true, program, reader))
         }
         @for entry in &board.entries { (row(entry, board, is_own(entry, own), program, reader)) }
@@ -86,6 +86,7 @@ pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> M
                 (empty(Icon::TROPHY, text::NOBODY_RANKED, text::NOBODY_RANKED_WORDS, &html! {}))
             } @else {
                 (table(text::LEADERBOARD, &head, &rows))
+                @if own.rank == 0 { p.padded.soft { (text::NOT_RANKED) } }
                 (table_foot(
                     reader,
                     &of_all(board, reader),

@@ -99,17 +99,23 @@ fn item(item: &Item, view: &View<'_>, reader: &Reader) -> Markup {
                 } @else if left == Some(0) {
                     span.soft { (text::COME_BACK) }
                 } @else {
-                    (parts::act(
-                        reader,
-                        &view.scene.path("store"),
-                        &(view.keys)(&item.item_id),
-                        &html! { button.button.first { (text::REDEEM) } },
-                        &[
-                            ("item_id", &item.item_id),
-                            ("cost_minor", &cost.to_string()),
-                            ("cost_unit", unit),
-                        ],
-                    ))
+                    // What is spent cannot be taken back here, so that it takes a second step.
+                    details.asks {
+                        summary.button.first { (text::REDEEM) }
+                        (parts::act(
+                            reader,
+                            &view.scene.path("store"),
+                            &(view.keys)(&item.item_id),
+                            &html! {
+                                button.button.first { (text::spend(&reader.words(item.cost.as_ref()))) }
+                            },
+                            &[
+                                ("item_id", &item.item_id),
+                                ("cost_minor", &cost.to_string()),
+                                ("cost_unit", unit),
+                            ],
+                        ))
+                    }
                 }
             }
         }

@@ -330,6 +330,7 @@ fn undecidable(key: &PayoutKey, payout: &Payout) -> Halt {
             let said = DecidedAs {
                 reason_code: payout.reason_code().map(Into::into),
                 provider_reference: payout.provider_reference().cloned(),
+                paid_reference: None,
             };
             Refusal::PayoutDecided { payout: key.clone(), state, said: Box::new(said) }
         }

@@ -16,7 +16,7 @@ const ALIKE: [(&str, &str, &str); 4] = [
     ("asha.too", "Asha R.", "asha.0@rao.example.com"),
     ("a.rao", "A. Rao", "azha0@rao.example.com"),
     ("asha.three", "Asha Three", "asha00@rao.example.com"),
-    ("throwaway", "Nobody", "one.time@mailinator.com"),
+    ("throwaway", "One Timer", "one.time@mailinator.com"),
 ];
 /// More than adjustments may be without an approval.
 const LARGE_MINOR: i64 = 150_000;

@@ -106,7 +106,12 @@ async fn save(
         }
         Err(status) => {
             let names = [("cost.minor_units", "cost"), ("cost.currency_code", "cost")];
-            let (code, sent) = faults::placed(&status, form.sent(), &names);
+            let (code, mut sent) = faults::placed(&status, form.sent(), &names);
+            if faults::is(&status, pb::ErrorReason::TierNotFound)
+                && let Some(problem) = sent.problem.take()
+            {
+                sent.faults.push(("from_tier".into(), problem));
+            }
             items(visit, program_id, code, again(sent)).await
         }
     }

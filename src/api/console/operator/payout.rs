@@ -45,9 +45,9 @@ pub(super) async fn decide(
     match decided(&visit, &at, &form).await {
         Ok((done, changed)) => Ok(visit.see_other(&path(&at), done, &changed)),
         Err(status) => {
-            let user_id = form.get("user_id");
+            let (user_id, step) = (form.get("user_id"), form.get("step"));
             let id = |name: &str| match user_id {
-                "" => name.to_owned(),
+                "" => format!("all-{name}-{step}"),
                 user_id => format!("{name}-{user_id}"),
             };
             let (reference, reason) = (id("reference"), id("reason"));
@@ -106,6 +106,12 @@ async fn decided(
     }
 }
 
+/// The state in which lines are asked for, with its name; empty for any.
+fn chosen_state(visit: &Visit) -> (&'static str, pb::PayoutLineState) {
+    let chosen = STATES.iter().find(|(name, ..)| *name == visit.query("state"));
+    chosen.map_or(("", pb::PayoutLineState::Unspecified), |(name, state, _)| (name, *state))
+}
+
 async fn payout(
     visit: &Visit,
     at: &At,
@@ -116,9 +122,7 @@ async fn payout(
     let person = visit.person().await?;
     let (program_id, payout_id) = at.clone();
     let (later, since) = (visit.query("page"), visit.changed());
-    let chosen = STATES.iter().find(|(name, ..)| *name == visit.query("state"));
-    let (name, state) =
-        chosen.map_or(("", pb::PayoutLineState::Unspecified), |(name, state, _)| (name, *state));
+    let (name, state) = chosen_state(visit);
     let (found, lines, approvals) = tokio::join!(
         visit.call(pb::GetPayoutRequest {
             program_id: program_id.clone(),
@@ -172,12 +176,15 @@ async fn payout(
     Ok(visit.page_with(code, page(view, &sidebar, &reader)))
 }
 
-/// The lines as a file, as the provider of payments takes them.
+/// The lines in the state of the query, or all, as a file, as the provider of payments takes them.
 pub(super) async fn csv(visit: Visit, Path(at): Path<At>) -> Result<Response, Refused> {
     visit.operator()?;
     let (program_id, payout_id) = at;
-    let name = format!("{program_id}-{payout_id}.csv");
-    let request = pb::ExportPayoutRequest { program_id, payout_id, ..Default::default() };
+    let (suffix, state) = chosen_state(&visit);
+    let suffix = if suffix.is_empty() { String::new() } else { format!("-{suffix}") };
+    let name = format!("{program_id}-{payout_id}{suffix}.csv");
+    let state = state.into();
+    let request = pb::ExportPayoutRequest { program_id, payout_id, state, ..Default::default() };
     let chunks = visit.call(request).await?;
     let chunks = chunks.map(|chunk| chunk.map(|chunk| chunk.csv));
     Ok(answers::download(&name, "text/csv; charset=utf-8", Body::from_stream(chunks)))

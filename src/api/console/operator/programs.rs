@@ -5,7 +5,7 @@ use axum::response::Response;
 use console::pages::operator::{program, program_versions, programs};
 use console::parts::Sent;
 use console::program::{self as definition, Difference, Values};
-use console::text;
+use console::text::{self, program as words};
 use http::StatusCode;
 use tonic::{Code, Status};
 
@@ -263,16 +263,31 @@ async fn check(visit: &Visit, editing: &Editing) -> Result<pb::Program, (StatusC
         Ok(_) => (StatusCode::UNPROCESSABLE_ENTITY, sent),
         Err(status) => placed(&status, sent),
     };
-    // What cannot be read was left out of the check, which may miss it.
+    // What cannot be read was left out of the check, which may miss it, there or in the same item of a list.
     let own = &editing.sent.faults;
     let others = sent.faults.split_off(own.len());
-    sent.faults.extend(others.into_iter().filter(|(name, _)| own.iter().all(|(of, _)| of != name)));
+    let is_missed = |name: &str| own.iter().any(|(of, _)| of == name || item(of) == item(name));
+    sent.faults.extend(others.into_iter().filter(|(name, _)| !is_missed(name)));
     Err((code, sent))
+}
+
+/// The item of a list to which a field belongs; the field itself if it is in none.
+fn item(field: &str) -> &str {
+    field.rsplit_once('.').map_or(field, |(of, _)| if of.ends_with(']') { of } else { field })
 }
 
 /// Puts the faults of a status at the fields of the form. Refusals that are about one field are said there, too.
 fn placed(status: &Status, sent: Sent) -> (StatusCode, Sent) {
+    let own = sent.faults.len();
     let (code, mut sent) = faults::placed(status, sent, &[]);
+    // The API speaks of basis points and minor units, and the form of percentages and amounts.
+    for (field, fault) in sent.faults.iter_mut().skip(own) {
+        if field.ends_with("_bps") {
+            *fault = words::SHARE_OUT_OF_RANGE.into();
+        } else if field.ends_with("_minor") && fault.starts_with("Must be 1 to") {
+            *fault = words::AMOUNT_OUT_OF_RANGE.into();
+        }
+    }
     let places = [
         (ErrorReason::UnitIsFixed, "program.unit"),
         (ErrorReason::TooManyDefaultPrograms, "program.enroll_by_default"),

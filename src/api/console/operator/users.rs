@@ -49,15 +49,19 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     let (users, programs) = (users?, programs?);
     // Several people can have one name.
     let is_named = !named.is_empty();
-    let users =
-        if is_named { pb::ListUsersResponse { users: named, ..Default::default() } } else { users };
+    let is_search = !wanted.trim().is_empty();
+    let users = if is_search {
+        pb::ListUsersResponse { users: named, ..Default::default() }
+    } else {
+        users
+    };
     let view = View {
         users: &users.users,
         named: Some(wanted).filter(|_| is_named),
         programs: &programs,
         program_id,
         is_staff: !staff.is_empty(),
-        not_found: Some(wanted).filter(|wanted| !is_named && !wanted.trim().is_empty()),
+        not_found: Some(wanted).filter(|_| is_search && !is_named),
         next: next_page(
             "/o/users",
             &[("program", program_id), ("staff", staff)],

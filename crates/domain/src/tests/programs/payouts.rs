@@ -42,6 +42,7 @@ fn said(reason_code: Option<&str>, provider_reference: &str) -> DecidedAs {
     DecidedAs {
         reason_code: reason_code.map(Into::into),
         provider_reference: provider_reference.map(reference),
+        paid_reference: None,
     }
 }
 
@@ -357,7 +358,9 @@ fn a_line_is_paid_or_failed_once_and_a_paid_one_can_come_back() {
     assert_eq!(scene.payout_money("ana"), (5_000, 0, 0));
     assert!(is_repetition(&scene.send_back("may", "ana")));
     assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), Some(reference("po_1")))));
-    let returned = decided("ana", PayoutLineState::Returned, said(None, ""));
+    let paid_reference = Some(reference("po_1"));
+    let back = DecidedAs { paid_reference, ..said(None, "") };
+    let returned = decided("ana", PayoutLineState::Returned, back);
     assert_eq!(scene.fail("may", Some("ana")), returned);
 
     scene.fail("may", Some("bob")).unwrap();
