@@ -462,7 +462,7 @@ mod tests {
                     Takes::Tick => Value::Bool(true),
                     Takes::YesOrNo => Value::Bool(false),
                     Takes::OneOf(_) => Value::EnumNumber(1),
-                    Takes::Text => Value::String(field.name().into()),
+                    Takes::Text => Value::String(field.name().to_uppercase()),
                     Takes::Whole | Takes::Amount | Takes::Percent => match field.kind() {
                         Kind::Int32 => Value::I32(7),
                         _ => Value::I64(i64::MAX),

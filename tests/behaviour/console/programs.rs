@@ -102,6 +102,14 @@ async fn a_program_is_changed_by_its_form_and_published_after_a_look_at_what_cha
         assert!(page.contains(&format!("href=\"#{place}\"")), "{place}: {page}");
     }
     assert!(page.contains("value=\"a week\""), "what was typed is kept");
+    assert!(page.contains("together at most 100 percent"), "{page}");
+    set(&mut form, "program.rewards[1].rate_bps", "2.005");
+    let page = press(&mut ada, &form, "preview").await.text();
+    assert!(page.contains("id=\"program.rewards[1].rate_bps-fault\""), "{page}");
+    assert!(
+        !page.contains("id=\"program.rewards[1].flat_minor-fault\""),
+        "one fault for one mistake"
+    );
 
     set(&mut form, "program.hold_days", "14");
     set(&mut form, "program.minimum_purchase_minor", "1000");

@@ -149,7 +149,7 @@ fn balances(
     let rows = html! {
         @for (name, (before, after)) in names.into_iter().zip(parts(opening).into_iter().zip(parts(closing))) {
             tr {
-                th scope="row" { @if name == text::BALANCE { strong { (name) } } @else { (name) } }
+                th.whole scope="row" { @if name == text::BALANCE { strong { (name) } } @else { (name) } }
                 td.number { (reader.amount_of(before, unit)) }
                 td.number { (reader.amount_of(after, unit)) }
             }

@@ -263,17 +263,15 @@ async fn check(visit: &Visit, editing: &Editing) -> Result<pb::Program, (StatusC
         Ok(_) => (StatusCode::UNPROCESSABLE_ENTITY, sent),
         Err(status) => placed(&status, sent),
     };
-    // What cannot be read was left out of the check, which may miss it, there or in the same item of a list.
+    // What cannot be read was left out of the check, which may miss it; a rule without its share seems to pay nothing.
     let own = &editing.sent.faults;
     let others = sent.faults.split_off(own.len());
-    let is_missed = |name: &str| own.iter().any(|(of, _)| of == name || item(of) == item(name));
+    let is_missed = |name: &str| {
+        let share = name.strip_suffix("flat_minor").map(|of| format!("{of}rate_bps"));
+        own.iter().any(|(of, _)| of == name || Some(of) == share.as_ref())
+    };
     sent.faults.extend(others.into_iter().filter(|(name, _)| !is_missed(name)));
     Err((code, sent))
-}
-
-/// The item of a list to which a field belongs; the field itself if it is in none.
-fn item(field: &str) -> &str {
-    field.rsplit_once('.').map_or(field, |(of, _)| if of.ends_with(']') { of } else { field })
 }
 
 /// Puts the faults of a status at the fields of the form. Refusals that are about one field are said there, too.
