@@ -106,18 +106,23 @@ with occasions as materialized (
             'reward_positions', jsonb_agg(reward.position order by reward.position)
         ) as facts
     from in_programs as converted
-    join events as reward
-        on reward.position between converted.first and converted.last
-        and split_part(reward.aggregate_id, '/', 1) = converted.program_id
-        and reward.payload ->> 'source_user_id' = converted.user_id
-        and (reward.event_type = 'RewardGranted'
-            -- What earlier refunds have left of a reward that is granted late.
-            or reward.event_type = 'RewardReversed' and exists (
-                select from events as granted
-                where granted.position between converted.first and converted.last
-                    and granted.event_type = 'RewardGranted' and granted.aggregate_id = reward.aggregate_id
-                    and granted.sequence = (reward.payload ->> 'reward_sequence')::bigint
-            ))
+    cross join lateral (
+        select reward.position, reward.aggregate_id
+        from events as reward
+        where reward.position between converted.first and converted.last
+            and split_part(reward.aggregate_id, '/', 1) = converted.program_id
+            and reward.payload ->> 'source_user_id' = converted.user_id
+            and (reward.event_type = 'RewardGranted'
+                -- What earlier refunds have left of a reward that is granted late.
+                or reward.event_type = 'RewardReversed' and exists (
+                    select from events as granted
+                    where granted.position between converted.first and converted.last
+                        and granted.event_type = 'RewardGranted' and granted.aggregate_id = reward.aggregate_id
+                        and granted.sequence = (reward.payload ->> 'reward_sequence')::bigint
+                ))
+        -- Keeps the planner from beginning with all rewards of the log, as it does while it has no statistics.
+        offset 0
+    ) as reward
     where converted.event_type = 'ReferralConverted'
         -- After a refund another purchase can convert the same referral: whom the first one paid knows of it.
         and not exists (
@@ -130,10 +135,13 @@ with occasions as materialized (
                 order by start.position desc
                 limit 1
             ) as command
-            join events as paid
-                on paid.position between command.first and command.last
-                and paid.event_type = 'RewardGranted' and paid.aggregate_id = reward.aggregate_id
-                and paid.payload ->> 'source_user_id' = converted.user_id
+            cross join lateral (
+                select from events as paid
+                where paid.position between command.first and command.last
+                    and paid.event_type = 'RewardGranted' and paid.aggregate_id = reward.aggregate_id
+                    and paid.payload ->> 'source_user_id' = converted.user_id
+                offset 0
+            ) as paid
             where before.aggregate_type = 'Participant' and before.aggregate_id = converted.aggregate_id
                 and before.sequence < converted.sequence and before.event_type = 'ReferralConverted'
         )

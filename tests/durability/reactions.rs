@@ -410,3 +410,63 @@ async fn when_a_leader_hangs_another_takes_over_and_nothing_is_repeated_when_it_
     settled(&database).await;
     check(&database, 3).await;
 }
+
+/// What the nodes of a plan have read at most, in rows.
+fn most_rows(plan: &serde_json::Value) -> i64 {
+    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
+    let removed = number("Rows Removed by Filter") + number("Rows Removed by Join Filter");
+    #[allow(clippy::cast_possible_truncation, reason = "far below 2^53")]
+    let own = ((number("Actual Rows") + removed) * number("Actual Loops")) as i64;
+    let parts = plan["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().map(most_rows).fold(own, i64::max)
+}
+
+#[tokio::test]
+async fn a_reaction_reads_its_run_and_not_the_log_though_nothing_is_known_of_the_tables() {
+    const LOG: i64 = 20_000;
+    let database = TestDatabase::new().await;
+    // A log that has grown faster than statistics are collected: rewards and purchases, and at its end of everything.
+    let fill = "insert into events
+            (position, sequence, recorded_at, aggregate_type, aggregate_id, event_type, event_version, payload, metadata)
+        select number, 1, clock_timestamp(),
+            case when event_type like 'Purchase%' then 'Purchase' else 'Participant' end,
+            case when event_type like 'Purchase%' then 'pi_' || number else 'spring/user' || number end,
+            event_type, '1.0.0',
+            jsonb_build_object('source_user_id', 'user' || number, 'referee_user_id', 'user' || number,
+                'posting', jsonb_build_object('amount', -1, 'from', 'pending', 'expire_time_us', number)),
+            '{\"command_events\": 1, \"door\": \"grpc\"}'
+        from (
+            select number, case
+                when number <= $1 - 60 then (array['RewardGranted', 'PurchaseRecorded'])[number % 2 + 1]
+                else (array['UserRegistered', 'ReferralMade', 'ReferralConverted', 'TierChanged', 'RewardReversed',
+                    'RewardMoved', 'RewardGranted', 'PurchaseRefunded', 'PurchaseRecorded'])[number % 9 + 1] end
+            from generate_series(2, $1) as number
+        ) as made (number, event_type)";
+    for statement in [
+        "alter table events set (autovacuum_enabled = off)",
+        "insert into events values (1, 1, clock_timestamp(), 'Program', 'spring', 'ProgramPublished', '1.0.0',
+            '{\"rules\": {\"mails\": true, \"rewards\": []}}', '{\"command_events\": 1}')",
+    ] {
+        sqlx::query(statement).execute(&database.pool).await.unwrap();
+    }
+    sqlx::query(fill).bind(LOG).execute(&database.pool).await.unwrap();
+    let server = Database::new(&database.url, 1).unwrap();
+    let mut connection = server.connect().await.unwrap();
+    step::ready(&mut connection).await.unwrap();
+    for reaction in reactions::all() {
+        for kind in ["force_generic_plan", "force_custom_plan"] {
+            let mut transaction = connection.begin().await.unwrap();
+            transaction.execute(&*format!("set local plan_cache_mode = {kind}")).await.unwrap();
+            let explain = format!("explain (analyze, timing off, format json) {}", reaction.fold);
+            let plan: serde_json::Value = sqlx::query_scalar(&explain)
+                .bind(LOG - 50)
+                .bind(LOG)
+                .fetch_one(&mut *transaction)
+                .await
+                .unwrap();
+            transaction.rollback().await.unwrap();
+            let rows = most_rows(&plan[0]["Plan"]);
+            assert!(rows < LOG / 4, "{} reads {rows} rows for 50 events: {plan:#}", reaction.name);
+        }
+    }
+}
