@@ -12,7 +12,9 @@ with changes as materialized (
         order by start.position desc
         limit 1
     ) as command
-    where event.position > $1 and event.position <= $2
+    -- Without any payment there is nothing to read.
+    where (select exists (select from stripe_payments))
+        and event.position > $1 and event.position <= $2
         -- By its first letters, and not by `like`, so that no plan looks for all payments there ever were.
         and event.aggregate_type = 'Purchase' and left(event.aggregate_id, 3) = 'pi_'
         and event.event_type in ('PurchaseRecorded', 'PurchaseRefunded', 'RefundCancelled', 'DisputeOpened',

@@ -444,6 +444,7 @@ async fn a_reaction_reads_its_run_and_not_the_log_though_nothing_is_known_of_the
         ) as made (number, event_type)";
     for statement in [
         "alter table events set (autovacuum_enabled = off)",
+        "insert into stripe_payments (payment_id, state) values ('pi_1', '{}')",
         "insert into events values (1, 1, clock_timestamp(), 'Program', 'spring', 'ProgramPublished', '1.0.0',
             '{\"rules\": {\"mails\": true, \"rewards\": []}}', '{\"command_events\": 1}')",
     ] {
