@@ -15,6 +15,14 @@ struct Would {
     blocked: Option<Refusal>,
 }
 
+/// A purchase of which something is shared: what was paid, and what of it was not shared yet.
+#[derive(Clone, Copy)]
+struct Bought {
+    paid: i64,
+    unshared: i64,
+    dated: Dated,
+}
+
 impl Member {
     /// A purchase uses up the first one, as far as none has.
     pub fn use_first(&mut self, id: usize, first_use: FirstUse) {
@@ -70,29 +78,31 @@ impl World {
         line
     }
 
-    /// Grants what the rules of a version pay to this line, of a purchase of which so much was not shared yet.
+    /// Grants what the rules of a version pay to this line, of a purchase of which a part was not shared yet.
     fn grant(
         &mut self,
         program: usize,
         source: User,
         version: usize,
         line: Vec<Would>,
-        bought: Option<(i64, i64)>,
+        bought: Option<Bought>,
     ) -> (Vec<Reward>, Vec<(usize, Refusal)>) {
         let (mut rewards, mut withheld) = (Vec::new(), Vec::new());
-        let (paid, mut unshared) = bought.unwrap_or((0, 0));
+        let occasion = bought.unwrap_or(Bought { paid: 0, unshared: 0, dated: Dated::Now });
+        let Bought { paid, mut unshared, dated } = occasion;
         let rules = self.programs[program].versions[version].clone();
         let referral = self.programs[program].referral(source).cloned();
         for Would { rule: Level { level, pays, cap }, earner, blocked } in line {
             let member = self.programs[program].member(earner).unwrap();
             let mut counted = self.programs[program].counted(earner, rules.earns_on);
-            let mut inactive = self.is_active(earner) == Some(false);
+            let mut barred = self.bar(program, earner, dated);
             let (shape, amount) = match &pays {
                 Pays::Flat(amount) => (Shape::Whole, *amount),
                 Pays::Count => (Shape::Whole, 1),
                 Pays::Rate(rate) => (Shape::Rate, share(paid, *rate, 10_000).min(unshared)),
                 Pays::Tiers(tiers) => {
-                    inactive |= referral.as_ref().is_some_and(|of| of.made_while_inactive);
+                    let made = referral.as_ref().is_some_and(|of| of.made_while_inactive);
+                    barred = barred.or(made.then_some("EARNER_INACTIVE"));
                     // The purchase is about to convert the referral, which counts then.
                     let pending = referral.as_ref().map(|of| of.status) == Some(Status::Pending);
                     counted += usize::from(bought.is_some() && pending);
@@ -101,10 +111,9 @@ impl World {
             };
             let total = self.level_total(program, earner, level);
             let room = cap.map_or(i64::MAX, |cap| (cap - total).max(0));
-            let inactive = inactive.then_some("EARNER_INACTIVE");
             let zero = (amount == 0 && shape != Shape::Tier).then_some("ROUNDED_TO_ZERO");
             let full = (room == 0).then_some("CAP_REACHED");
-            if let Some(reason) = blocked.or(inactive).or(zero).or(full) {
+            if let Some(reason) = blocked.or(barred).or(zero).or(full) {
                 withheld.push((level, reason));
                 continue;
             }
@@ -161,13 +170,19 @@ impl World {
         let line = self.line(program, user, version, Dated::Now);
         let (rewards, _) = self.grant(program, user, version, line, None);
         self.programs[program].rewards.extend(rewards);
-        self.convert(program, user, true);
+        self.convert(program, user, Dated::Now, true);
     }
 
-    /// Converts a pending referral. Says whether the referrer was inactive then, or nothing if it was not pending.
-    pub fn convert(&mut self, program: usize, user: User, by_itself: bool) -> Option<bool> {
+    /// Converts a pending referral. Says whether the referrer could not earn then, or nothing if it was not pending.
+    pub fn convert(
+        &mut self,
+        program: usize,
+        user: User,
+        dated: Dated,
+        by_itself: bool,
+    ) -> Option<bool> {
         let referrer = self.programs[program].referral(user)?.referrer;
-        let inactive = self.is_active(referrer) == Some(false);
+        let inactive = self.bar(program, referrer, dated).is_some();
         let referral = self.programs[program].referral_mut(user);
         if referral.status != Status::Pending {
             return None;
@@ -202,7 +217,17 @@ impl World {
         }
         let order = self.purchases.len();
         let (refunds, disputes) = (BTreeMap::new(), BTreeMap::new());
-        let purchase = Purchase { order, buyer, paid, foreign, dated, refunds, disputes, outcomes };
+        let purchase = Purchase {
+            order,
+            buyer,
+            paid,
+            foreign,
+            dated,
+            era: self.era,
+            refunds,
+            disputes,
+            outcomes,
+        };
         self.purchases.insert(id, purchase);
         Ok(())
     }
@@ -247,7 +272,7 @@ impl World {
         let (mut rewards, mut withheld, mut cut_off) = (Vec::new(), Vec::new(), Vec::new());
         match reason {
             None => {
-                let bought = Some((paid, paid));
+                let bought = Some(Bought { paid, unshared: paid, dated });
                 (rewards, withheld) = self.grant(program, buyer, version, line, bought);
                 let of_standing = withheld.iter().filter(|(_, reason)| is_of_standing(*reason));
                 cut_off.extend(of_standing.map(|(level, _)| *level));
@@ -279,16 +304,22 @@ impl World {
             lost_from: None,
             stands: true,
         };
-        self.purchase_converts(program, id, buyer, &mut outcome);
+        self.purchase_converts(program, id, (buyer, dated), &mut outcome);
         outcome
     }
 
     /// A purchase that earned something converts.
-    fn purchase_converts(&mut self, program: usize, id: usize, buyer: User, outcome: &mut Outcome) {
+    fn purchase_converts(
+        &mut self,
+        program: usize,
+        id: usize,
+        (buyer, dated): (User, Dated),
+        outcome: &mut Outcome,
+    ) {
         if outcome.rewards.is_empty() {
             return;
         }
-        if let Some(inactive) = self.convert(program, buyer, false) {
+        if let Some(inactive) = self.convert(program, buyer, dated, false) {
             outcome.converted = Some(inactive);
             outcome.first_use = FirstUse::Enough;
             self.programs[program].member_mut(buyer).use_first(id, FirstUse::Enough);
@@ -298,7 +329,7 @@ impl World {
     /// A purchase converts again what it once converted, or what is pending by now, and remembers it.
     pub fn convert_again(&mut self, program: usize, id: usize) {
         let buyer = self.purchases[&id].buyer;
-        let Some(inactive) = self.convert(program, buyer, false) else { return };
+        let Some(inactive) = self.convert(program, buyer, Dated::Now, false) else { return };
         let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
         let outcome = outcomes.get_mut(&program).unwrap();
         let inactive = *outcome.converted.get_or_insert(inactive);
@@ -322,7 +353,12 @@ impl World {
 
     fn make_up_purchase(&mut self, program: usize, id: usize) {
         let purchase = &self.purchases[&id];
-        let (buyer, paid, dated) = (purchase.buyer, purchase.paid, purchase.dated);
+        let (buyer, paid) = (purchase.buyer, purchase.paid);
+        let dated = match purchase.dated {
+            // No version is looked up any more, so that it does not matter which one that was.
+            Dated::Now => Dated::At { publication: 0, era: purchase.era },
+            dated => dated,
+        };
         let Some(outcome) = purchase.outcomes.get(&program) else { return };
         let of = &self.programs[program];
         let rules = &of.versions[outcome.version];
@@ -344,7 +380,8 @@ impl World {
         let shares = outcome.rewards.iter().filter(|of| of.shape == Shape::Rate);
         let unshared = paid - shares.map(|of| of.granted).sum::<i64>();
         let version = outcome.version;
-        let (rewards, withheld) = self.grant(program, buyer, version, line, Some((paid, unshared)));
+        let bought = Some(Bought { paid, unshared, dated });
+        let (rewards, withheld) = self.grant(program, buyer, version, line, bought);
         let of = self.purchases.get_mut(&id).unwrap().outcomes.get_mut(&program).unwrap();
         let mut outcome = of.clone();
         outcome.reason = None;
@@ -354,7 +391,7 @@ impl World {
         let has_made_up = !rewards.is_empty();
         outcome.rewards.extend(rewards);
         if has_made_up {
-            self.purchase_converts(program, id, buyer, &mut outcome);
+            self.purchase_converts(program, id, (buyer, dated), &mut outcome);
         }
         outcome.withheld.sort_unstable();
         self.purchases.get_mut(&id).unwrap().outcomes.insert(program, outcome);

@@ -100,6 +100,8 @@ pub struct Member {
     /// The tier reached, if it ever was another one than the first.
     pub tier: Option<usize>,
     pub account: Account,
+    /// In which era the user was last reactivated, if ever since being here.
+    pub reactivated_era: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +205,18 @@ pub enum Dated {
     LongAgo,
 }
 
+impl Dated {
+    /// Whether it happened before something of an era.
+    pub fn is_before(self, since: usize) -> bool {
+        match self {
+            Self::Now => false,
+            // Within an era are minutes at most, which do not matter.
+            Self::At { era, .. } => era < since,
+            Self::LongAgo => true,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Purchase {
     /// How many purchases were recorded before.
@@ -211,6 +225,8 @@ pub struct Purchase {
     pub paid: i64,
     pub foreign: bool,
     pub dated: Dated,
+    /// In which era it was recorded.
+    pub era: usize,
     /// By id: the amount, and whether it was cancelled.
     pub refunds: BTreeMap<usize, (i64, bool)>,
     pub disputes: BTreeMap<usize, (i64, Dispute)>,
@@ -333,14 +349,8 @@ impl Program {
 pub fn cut_off(referral: &Referral, dated: Dated, rules: &Rules) -> Option<Refusal> {
     let released = referral.released_era.filter(|_| !rules.make_up);
     let since = released.unwrap_or(referral.era);
-    let is_before = match dated {
-        Dated::Now => false,
-        // Within an era are minutes at most, which do not matter.
-        Dated::At { era, .. } => era < since,
-        Dated::LongAgo => true,
-    };
     match referral.status {
-        _ if is_before => Some("BEFORE_REFERRAL"),
+        _ if dated.is_before(since) => Some("BEFORE_REFERRAL"),
         Status::Held => Some("REFERRAL_HELD"),
         Status::Rejected => Some("REFERRAL_NOT_COUNTED"),
         Status::Pending | Status::Converted => None,
@@ -443,6 +453,7 @@ impl World {
             pending_points: 0,
             tier: None,
             account: Account::default(),
+            reactivated_era: None,
         });
         if let Some(referrer) = referrer {
             self.attach(program, user, referrer);
@@ -521,9 +532,22 @@ impl World {
             (false, false) => Err("USER_ALREADY_INACTIVE"),
             _ => {
                 *state = active;
+                let of_user = self.programs.iter_mut().flat_map(|of| &mut of.members);
+                for member in of_user.filter(|member| active && member.user == user) {
+                    member.reactivated_era = Some(self.era);
+                }
                 Ok(())
             }
         }
+    }
+
+    /// Why somebody earns nothing, if so, by what happened then.
+    pub fn bar(&self, program: usize, earner: User, dated: Dated) -> Option<Refusal> {
+        let reactivated_era = self.programs[program].member(earner).unwrap().reactivated_era;
+        let is_before = reactivated_era.is_some_and(|since| dated.is_before(since));
+        let is_inactive = self.is_active(earner) == Some(false);
+        let inactive = is_inactive.then_some("EARNER_INACTIVE");
+        inactive.or(is_before.then_some("BEFORE_REACTIVATION"))
     }
 
     /// An operator corrects a balance.
@@ -584,7 +608,7 @@ impl World {
                 referral.released_era = Some(era);
                 referral.made_while_inactive = !is_active;
                 if before.converted_by_itself {
-                    self.convert(program, user, true);
+                    self.convert(program, user, Dated::Now, true);
                 } else {
                     self.referral_earns(program, user);
                 }
