@@ -56,6 +56,8 @@ pub(super) fn http(limits: &Limits) -> Http {
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        // A client may give up all that it has asked for at once. The library would end the connection, with all else on it.
+        .max_pending_accept_reset_streams(MAX_CALLS_PER_CONNECTION as usize)
         .max_header_list_size(MAX_READ_HEADER_BYTES)
         .max_send_buf_size(MAX_UNREAD_BYTES_PER_ANSWER)
         .keep_alive_interval(KEEPALIVE_INTERVAL)

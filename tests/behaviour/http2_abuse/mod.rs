@@ -151,6 +151,30 @@ async fn streams_that_are_reset_as_soon_as_they_are_opened_harm_nobody() {
 }
 
 #[tokio::test]
+async fn calls_that_are_given_up_all_at_once_do_not_end_the_others_of_their_connection() {
+    let scene = Scene::new().await;
+    let user = contract::pb::GetUserRequest { user_id: "ada".into(), ..Default::default() };
+    let mut connection = Connection::open(&scene.server.address).await.unwrap();
+    let headers = call_headers("AccountService/GetUser");
+    let mut bytes = frame(HEADERS, END_HEADERS, 1, &headers);
+    for stream in streams(900).skip(1) {
+        bytes.extend(frame(HEADERS, END_HEADERS, stream, &headers));
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    bytes.extend(frame(DATA, END_STREAM, 1, &grpc(&user.encode_to_vec())));
+    connection.send(&bytes).await.unwrap();
+    loop {
+        let (kind, stream, payload) = connection.receive().await.expect("an answer");
+        assert_ne!(kind, GOAWAY, "{}", String::from_utf8_lossy(&payload));
+        if (kind, stream) == (DATA, 1) {
+            break;
+        }
+    }
+    scene.server.stop().await;
+    scene.database.check().await;
+}
+
+#[tokio::test]
 async fn calls_whose_body_never_ends_harm_nobody() {
     let scene = Scene::new().await;
     let seen = scene
